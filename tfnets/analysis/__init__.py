@@ -1,0 +1,1 @@
+"""What is said about networks and runs: reports, plots, benchmarks."""

@@ -1,0 +1,1 @@
+"""Data: sources of encoded examples, one-line preprocessing, and batches."""

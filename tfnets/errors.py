@@ -1,0 +1,16 @@
+"""What can end a run before its time, apart from defects."""
+
+
+class InputError(ValueError):
+    """Bad input: says what was wrong, what was got, what was expected, and what to do.
+
+    Launchers print its message as one line and exit with code 2.
+    """
+
+
+class Preempted(Exception):  # noqa: N818 - not an error: the run goes on later
+    """The process was asked to end; everything is saved, the same command goes on from there."""
+
+
+class NotFinite(Exception):  # noqa: N818
+    """The loss became NaN or infinite."""

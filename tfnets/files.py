@@ -1,0 +1,55 @@
+"""Writing files so that a kill, or a full disk, never leaves half of one."""
+
+import json
+import os
+import pathlib
+import tempfile
+
+
+def write_text(path, text):
+    """Writes a text file whole or not at all.
+
+    Args:
+        path: where to; its folder is made if need be.
+        text: str.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path, value):
+    """Writes a value as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def read_json(path, default=None):
+    """Reads a JSON file; answers `default` if there is none."""
+    path = pathlib.Path(path)
+    return json.loads(path.read_text()) if path.exists() else default
+
+
+class replacing:  # noqa: N801 - used as `with replacing(path) as temporary:`
+    """Gives a temporary path beside `path` that takes its place if all went well."""
+
+    def __init__(self, path):
+        self._path = pathlib.Path(path)
+
+    def __enter__(self):
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # The ending stays, for some writers choose their format by it.
+        handle, name = tempfile.mkstemp(dir=self._path.parent, suffix=self._path.name, prefix='.')
+        os.close(handle)
+        self._temporary = pathlib.Path(name)
+        return self._temporary
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            with open(self._temporary, 'rb') as file:
+                os.fsync(file.fileno())
+            os.chmod(self._temporary, 0o644)
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Command-line entry points: flags -> objects -> run. One file a paper."""

@@ -1,0 +1,113 @@
+"""What every launcher does around its work: flags, errors, exit codes, a quiet TensorFlow."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+from absl import app, flags, logging
+
+from tfnets.errors import InputError, NotFinite, Preempted
+
+BAD_INPUT = 2
+NOT_FINITE = 3
+# EX_TEMPFAIL: schedulers can be told to put a job with this code back into the queue.
+PREEMPTED = 75
+
+
+def launch(main, check=None):
+    """Parses the command line, runs a launcher and turns what went wrong into one line.
+
+    Exit codes: 0 done; 2 bad input; 3 the loss became NaN or infinite; 75 asked to end (SIGTERM),
+    all saved, the same command goes on.
+
+    Args:
+        main: function without arguments; imports TensorFlow only through `import_tensorflow`.
+        check: function without arguments that refuses bad flags, before TensorFlow is imported.
+    """
+    app.run(lambda argv: _guarded(main, check, argv), flags_parser=_parse)
+
+
+def _guarded(main, check, argv):
+    logging.set_verbosity(logging.INFO)
+    logging.use_python_logging(quiet=True)
+    logging.get_absl_handler().setFormatter(None)
+    logging.get_absl_handler().addFilter(_is_ours)
+    try:
+        if len(argv) > 1:
+            raise InputError(
+                f'stray argument {argv[1]!r}: this command takes flags only; in a flagfile every '
+                'line begins with --, and a comment with # on a line of its own'
+            )
+        if check:
+            check()
+        main()
+    except InputError as error:
+        _end(f'error: {error}', BAD_INPUT)
+    except NotFinite as error:
+        _end(f'error: {error}', NOT_FINITE)
+    except Preempted as error:
+        _end(f'ended as asked: {error}; the same command goes on from there', PREEMPTED)
+    except KeyboardInterrupt:
+        _end('interrupted; the same command goes on from the last checkpoint', 130)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
+            raise
+        _end(f'error: {error}; --help lists the flags', BAD_INPUT)
+
+
+def _end(line, code):
+    print(' '.join(line.split()), file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _is_ours(record):
+    """Leaves out what libraries say of every file that they open and checkpoint that they write."""
+    return '/tensorflow' not in record.pathname or record.levelno >= 40
+
+
+def import_tensorflow(logical_devices=0):
+    """Imports TensorFlow without the lines that it prints whatever it is told.
+
+    Args:
+        logical_devices: into how many the CPU is split; 0 leaves it whole.
+
+    Returns:
+        The module.
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    with _quiet():
+        import tensorflow as tf
+
+        if logical_devices:
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices('CPU')[0],
+                [tf.config.LogicalDeviceConfiguration()] * logical_devices,
+            )
+        tf.config.list_logical_devices()
+    tf.get_logger().setLevel('ERROR')
+    return tf
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back what is written to standard error, by C++ too; shows it if it ends in an error."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)

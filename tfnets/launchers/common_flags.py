@@ -1,0 +1,152 @@
+"""The flags that every launcher shares, in groups. Imports no TensorFlow."""
+
+from absl import flags
+
+from tfnets.models import registry
+
+# Flags that may differ when a run is gone on with: they change where and how fast, not what.
+CHANGEABLE = (
+    'strategy',
+    'xla',
+    'logical_devices',
+    'data_dir',
+    'run_dir',
+    'overwrite',
+    'dry_run',
+    'checkpoint_minutes',
+    'keep_checkpoints',
+)
+
+
+def define_model():
+    """--model and what belongs to it."""
+    flags.DEFINE_string(
+        'model',
+        'mbconv_c',
+        'Network: '
+        + '; '.join(f'{name}: {entry.about}' for name, entry in registry.MODELS.items())
+        + '; keras:NAME: any classification network of keras.applications.',
+    )
+    flags.DEFINE_integer(
+        'num_classes', 0, 'Classes of the output; 0 for those of the data set.', lower_bound=0
+    )
+    flags.DEFINE_string(
+        'weights',
+        None,
+        'File of pre-trained weights; for keras:NAME also `imagenet`, where there is a network. A '
+        'keras:NAME file of another number of classes gives all but the classifier.',
+    )
+    flags.DEFINE_float('alpha', None, 'Depth grows by alpha**phi (default 1).')
+    flags.DEFINE_float('beta', None, 'Width grows by beta**phi (default 1).')
+    flags.DEFINE_float('gamma', None, 'Resolution grows by gamma**phi (default 1).')
+    flags.DEFINE_float('phi', None, 'Compound coefficient, at least 0 (default 0).')
+
+
+def define_data():
+    """--dataset and what belongs to it."""
+    flags.DEFINE_string(
+        'dataset',
+        'sample',
+        '`sample`: the photos in this package; a path with a slash: a folder of class folders, or '
+        'of train/, validation/ and test/ with class folders; else a TensorFlow Datasets name.',
+    )
+    flags.DEFINE_string('data_dir', None, "Where TFDS's data sets lie; its own place by default.")
+    flags.DEFINE_string('train_split', 'train', 'Split to train on; a TFDS slice if you like.')
+    flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
+    flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
+    flags.DEFINE_bool(
+        'skip_damaged',
+        False,
+        'Evaluate without the files that do not decode, instead of stopping. (Training always '
+        'leaves them out, and names them.)',
+    )
+
+
+def define_training(train_preprocessing, eval_preprocessing):
+    """Length, optimizer and preprocessing; the lines are the launcher's defaults."""
+    flags.DEFINE_integer(
+        'resolution', 0, "Side of the training images in pixels; 0 for the model's own.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        'train_preprocessing',
+        train_preprocessing,
+        'From an image file to pixels, in training: operations joined by |, see '
+        'tfnets/data/preprocessing.py; `resolution` stands for --resolution.',
+    )
+    flags.DEFINE_string(
+        'eval_preprocessing',
+        eval_preprocessing,
+        'The same for tests; `resolution` stands for the test resolution, so that lengths written '
+        'as parts of it grow with it.',
+    )
+    flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
+    flags.DEFINE_float('epochs', 30.0, 'Walks over the training set.', lower_bound=0)
+    flags.DEFINE_float('evaluate_every', 5.0, 'Epochs between validations.', lower_bound=1e-3)
+    flags.DEFINE_float('label_smoothing', 0.0, 'Share of the target spread over all classes.',
+                       lower_bound=0, upper_bound=1)
+    define_optimizer('', 'Training', 'sgd', 0.1, 'cosine')
+
+
+def define_optimizer(prefix, stage, optimizer, learning_rate, schedule):
+    """Optimizer and schedule of one stage; `prefix` goes before each flag's name."""
+    flags.DEFINE_enum(f'{prefix}optimizer', optimizer, ('sgd', 'adam', 'rmsprop'),
+                      f'{stage}: the optimizer.')
+    flags.DEFINE_float(f'{prefix}learning_rate', learning_rate,
+                       f'{stage}: highest learning rate, for the global batch as it is.',
+                       lower_bound=0)
+    flags.DEFINE_enum(f'{prefix}schedule', schedule, ('constant', 'cosine', 'steps'),
+                      f'{stage}: course of the learning rate.')
+    flags.DEFINE_float(f'{prefix}warmup_epochs', 0.0, f'{stage}: linear rise before the cosine.',
+                       lower_bound=0)
+    flags.DEFINE_float(f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.',
+                       lower_bound=1e-3)
+    flags.DEFINE_float(f'{prefix}drop_factor', 0.1, f'{stage}: factor of each drop of `steps`.')
+    flags.DEFINE_float(f'{prefix}momentum', 0.9, f'{stage}: of sgd and rmsprop.', lower_bound=0,
+                       upper_bound=1)
+    flags.DEFINE_bool(f'{prefix}nesterov', False, f"{stage}: Nesterov's momentum for sgd.")
+    flags.DEFINE_float(f'{prefix}weight_decay', 0.0,
+                       f'{stage}: L2 penalty, its gradient added before momentum or moments.',
+                       lower_bound=0)
+
+
+def define_run():
+    """Where and how a run is done."""
+    flags.DEFINE_integer('seed', 0, 'Of weights, order and augmentation.')
+    define_devices()
+    flags.DEFINE_string(
+        'run_dir', None, 'Folder of the run; runs/<launcher>-<hash of the flags> by default.'
+    )
+    flags.DEFINE_bool('overwrite', False, 'Delete what an earlier run left in --run_dir.')
+    flags.DEFINE_bool('dry_run', False, 'Show phases, steps, parameters and time; train nothing.')
+    flags.DEFINE_integer('steps_per_call', 50, 'Steps in one call, and in one line of the log.',
+                         lower_bound=1)
+    flags.DEFINE_float('checkpoint_minutes', 5.0, 'Minutes between checkpoints.', lower_bound=0)
+    flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
+
+
+def define_devices():
+    """Devices, precision and compilation."""
+    flags.DEFINE_enum(
+        'precision', 'float32', ('float32', 'mixed_bfloat16', 'mixed_float16'),
+        'What layers compute in; weights, logits and losses are float32 always.',
+    )
+    flags.DEFINE_enum(
+        'strategy', 'auto', ('auto', 'one_device', 'mirrored'),
+        'mirrored: all GPUs of this host; auto: that, if there are more than one.',
+    )
+    flags.DEFINE_bool('xla', None, 'Compile the step; by default on GPUs only, a CPU is slower so.')
+    flags.DEFINE_integer('logical_devices', 0, 'Split the CPU into so many devices, to try things.',
+                         lower_bound=0)
+
+
+def resolved():
+    """The flags that tfnets defines and their values, by name, without those that are None."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    ours = {
+        flag.name: flag.value
+        for module, defined in modules.items()
+        if not module.startswith(('absl', 'tensorflow'))
+        for flag in defined
+    }
+    return {name: value for name, value in sorted(ours.items()) if value is not None}

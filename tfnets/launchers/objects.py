@@ -1,0 +1,213 @@
+"""From flags to the objects that recipes work with. Imports TensorFlow only when it is called."""
+
+import os
+import pathlib
+
+from absl import flags, logging
+
+from tfnets.errors import InputError
+from tfnets.files import read_json, write_json
+from tfnets.launchers import app, run_folder
+from tfnets.models import registry
+
+FLAGS = flags.FLAGS
+
+
+def check_flags():
+    """Refuses what can be seen to be wrong without TensorFlow."""
+    registry.check(FLAGS.model)
+    if FLAGS.phi is not None and FLAGS.phi < 0:
+        raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
+    check_data_flags()
+    weights = FLAGS.weights
+    if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
+        raise InputError(f'--weights={weights}: there is no such file')
+
+
+def check_data_flags():
+    """Refuses folders that are not there or hold no images."""
+    dataset = FLAGS.dataset or ''
+    if FLAGS.data_dir and not pathlib.Path(FLAGS.data_dir).is_dir():
+        raise InputError(
+            f'--data_dir={FLAGS.data_dir}: there is no such folder; prepare the data set by '
+            f'python -c "import tensorflow_datasets as tfds; tfds.builder({dataset!r}, '
+            f'data_dir={FLAGS.data_dir!r}).download_and_prepare()"'
+        )
+    if os.sep in dataset and not pathlib.Path(dataset).is_dir():
+        raise InputError(f'--dataset={dataset}: there is no such folder')
+    if os.sep in dataset and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):
+        raise InputError(
+            f'--dataset={dataset}: the folder has no class folders in it; '
+            f'expected {dataset.rstrip(os.sep)}/CLASS/*.jpg'
+        )
+
+
+def strategy():
+    """Imports TensorFlow, sets the precision, and makes the strategy."""
+    app.import_tensorflow(FLAGS.logical_devices)
+    import keras
+
+    from tfnets.training import distribution
+
+    keras.config.set_dtype_policy(FLAGS.precision)
+    made = distribution.make_strategy(FLAGS.strategy)
+    if FLAGS.batch_size and FLAGS.batch_size % made.num_replicas_in_sync:
+        replicas = made.num_replicas_in_sync
+        raise InputError(
+            f'--batch_size={FLAGS.batch_size} does not divide among {replicas} devices; take a '
+            f'multiple of {replicas}, as {-(-FLAGS.batch_size // replicas) * replicas}'
+        )
+    return made
+
+
+def trainer(folder, made_strategy):
+    """The Trainer of a run's folder."""
+    from tfnets.training import distribution
+    from tfnets.training.trainer import Trainer
+
+    return Trainer(
+        folder,
+        made_strategy,
+        xla=distribution.default_xla() if FLAGS.xla is None else FLAGS.xla,
+        steps_per_call=FLAGS.steps_per_call,
+        checkpoint_minutes=FLAGS.checkpoint_minutes,
+        keep_checkpoints=FLAGS.keep_checkpoints,
+    )
+
+
+def source(split, training, folder=None):
+    """Opens a split and leaves out the files that do not decode.
+
+    Args:
+        split: name of the split, or a slice.
+        training: whether damaged files are left out without being asked.
+        folder: of the run, where what was found is kept; None to look again each time.
+
+    Returns:
+        data.sources.Source.
+
+    Raises:
+        InputError: if a file of an evaluation is damaged, or the data changed since the run began.
+    """
+    import numpy as np
+
+    from tfnets.data import pipeline, sources
+
+    opened = sources.load(FLAGS.dataset, split, FLAGS.data_dir)
+    path = folder / 'data.json' if folder else None
+    known = read_json(path, {}) if path else {}
+    if split not in known:
+        bad = [str(opened.ids[index]) for index in pipeline.damaged(opened)]
+        known[split] = {'split': opened.split, 'examples': len(opened), 'damaged': bad}
+        if path:
+            write_json(path, known)
+    if known[split]['examples'] != len(opened):
+        raise InputError(
+            f'{opened.name}, {opened.split}: there are {len(opened)} examples, but '
+            f'{known[split]["examples"]} when the run began; bring them back, or start anew by '
+            '--overwrite'
+        )
+    bad = known[split]['damaged']
+    if not bad:
+        return opened
+    named = ', '.join(bad[:5]) + (f' and {len(bad) - 5} more' if len(bad) > 5 else '')
+    if not training and not FLAGS.skip_damaged:
+        raise InputError(
+            f'{opened.name}, {opened.split}: {len(bad)} of {len(opened)} files do not decode '
+            f'({named}); mend or remove them, or evaluate without them by --skip_damaged'
+        )
+    logging.warning('%s, %s: left out %d of %d files, which do not decode: %s', opened.name,
+                    opened.split, len(bad), len(opened), named)
+    return opened.take(np.flatnonzero(~np.isin(opened.ids, bad)))
+
+
+def network_builder(num_classes, made_strategy):
+    """A function that builds the network, the same each time."""
+    import keras
+
+    def build():
+        keras.utils.set_random_seed(FLAGS.seed)
+        with made_strategy.scope():
+            return registry.build(
+                FLAGS.model, num_classes, weights=FLAGS.weights, **model_options()
+            )
+
+    return build
+
+
+def model_options():
+    """The flags that belong to some networks only."""
+    return {name: FLAGS[name].value for name in ('alpha', 'beta', 'gamma', 'phi')}
+
+
+def num_classes(opened):
+    """Of --num_classes or else of the data."""
+    if FLAGS.num_classes and FLAGS.num_classes < opened.num_classes:
+        raise InputError(
+            f'--num_classes={FLAGS.num_classes}: {opened.name} has {opened.num_classes} classes'
+        )
+    return FLAGS.num_classes or opened.num_classes
+
+
+def resolution():
+    """Of --resolution or else the model's own."""
+    return FLAGS.resolution or registry.resolution(FLAGS.model, **model_options())
+
+
+def optimizer(prefix=''):
+    """The Optimizer of one stage."""
+    from tfnets.training.optimizers import Optimizer
+
+    return Optimizer(
+        FLAGS[f'{prefix}optimizer'].value,
+        FLAGS[f'{prefix}momentum'].value,
+        FLAGS[f'{prefix}nesterov'].value,
+        FLAGS[f'{prefix}weight_decay'].value,
+    )
+
+
+def schedule(prefix=''):
+    """The schedule of one stage."""
+    from tfnets.training import schedules
+
+    base = FLAGS[f'{prefix}learning_rate'].value
+    kind = FLAGS[f'{prefix}schedule'].value
+    if kind == 'cosine':
+        return schedules.Cosine(base, FLAGS[f'{prefix}warmup_epochs'].value)
+    if kind == 'steps':
+        factor, every = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}drop_every'].value
+        return schedules.Steps(base, factor, every)
+    return schedules.Constant(base)
+
+
+def describe(folder, network, made_strategy):
+    """Writes what the run is made of into run.json; returns the head of its report."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    parameters = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+    facts = {
+        'hardware': _hardware(tf),
+        'replicas': made_strategy.num_replicas_in_sync,
+        'trainable_parameters': parameters,
+    }
+    known = read_json(folder / 'run.json')
+    versions = {**known['versions'], 'tensorflow': tf.__version__, 'keras': keras.__version__}
+    run_folder.add_facts(folder, {**facts, 'versions': versions})
+    return {
+        'flags': f'{folder}/flags.cfg',
+        'model': f'{FLAGS.model}, {parameters:,} trainable parameters',
+        'data': FLAGS.dataset,
+        'seed': FLAGS.seed,
+        'hardware': facts['hardware'],
+        'tfnets': f'{known["versions"]["tfnets"]}, revision {known["revision"]}',
+    }
+
+
+def _hardware(tf):
+    gpus = tf.config.list_physical_devices('GPU')
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f'{len(gpus)} x {details.get("device_name", "GPU")}'
+    return f'{os.cpu_count()} CPU cores'

@@ -1,0 +1,1 @@
+"""Networks: plain functions that return a functional keras.Model."""

@@ -1,0 +1,193 @@
+"""The few building blocks that the families of networks share."""
+
+import contextlib
+import threading
+import zlib
+
+import keras
+import tensorflow as tf
+
+_MODES = {
+    # mode: (scale, mean, standard deviation, channel order), as keras.applications names them.
+    'none': (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 'rgb'),
+    'unit': (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 'rgb'),
+    'tf': (1 / 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 'rgb'),
+    'torch': (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 'rgb'),
+    'caffe': (1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0), 'bgr'),
+}
+
+
+@keras.saving.register_keras_serializable('tfnets')
+class PixelScaling(keras.layers.Layer):
+    """Turns pixels, 0 to 255 in RGB order, into what a network was trained on.
+
+    It is the first layer of every network here, so that scaling can neither be forgotten nor be
+    done twice. It computes in float32 under every precision policy.
+
+    Args:
+        mode: 'unit' (0 to 1), 'tf' (-1 to 1), 'torch' (0 to 1, then ImageNet's mean and standard
+            deviation), 'caffe' (BGR, ImageNet's mean taken off) or 'none'.
+    """
+
+    def __init__(self, mode='unit', **kwargs):
+        kwargs['dtype'] = 'float32'
+        super().__init__(**kwargs)
+        if mode not in _MODES:
+            raise ValueError(f'PixelScaling: mode must be one of {", ".join(_MODES)}, got {mode!r}')
+        self.mode = mode
+
+    def call(self, pixels):
+        """Scales pixels of any numeric dtype, shape [batch, height, width, 3], to float32."""
+        scale, mean, deviation, order = _MODES[self.mode]
+        pixels = keras.ops.cast(pixels, 'float32')
+        if order == 'bgr':
+            pixels = keras.ops.flip(pixels, axis=-1)
+        if self.mode == 'none':
+            return pixels
+        return (pixels * scale - keras.ops.array(mean)) / keras.ops.array(deviation)
+
+    def compute_output_shape(self, input_shape):
+        """Scaling keeps the shape."""
+        return input_shape
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        config = super().get_config()
+        del config['dtype']
+        return {**config, 'mode': self.mode}
+
+
+@keras.saving.register_keras_serializable('tfnets')
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalization with moving statistics that agree across replicas.
+
+    Keras 3 leaves each replica of a MirroredStrategy with moving statistics of its own. Here they
+    are written locally (so that the layer can stand inside a compiled replica function) and read
+    across replicas as their mean, also by checkpoints.
+
+    Attributes:
+        inference_mode: if true, the layer normalises by its moving statistics and leaves them as
+            they are, even when the network is called for training. Apart from whether gamma and
+            beta are trained, which the phase says. Not saved with the layer.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.inference_mode = False
+
+    def add_weight(self, *args, **kwargs):
+        """Makes a variable; those that are not trained are synchronized on reading."""
+        if kwargs.get('trainable', True):
+            return super().add_weight(*args, **kwargs)
+        with keras.name_scope(self.name, caller=self):
+            variable = keras.Variable(
+                initializer=keras.initializers.get(kwargs['initializer']),
+                shape=kwargs['shape'],
+                dtype=self.variable_dtype,
+                trainable=False,
+                autocast=False,
+                aggregation='mean',
+                synchronization='on_read',
+                name=kwargs['name'],
+            )
+        self._track_variable(variable)
+        return variable
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalises over all axes but the last."""
+        training = bool(training) and not self.inference_mode
+        return super().call(inputs, training=training, mask=mask)
+
+
+_context = threading.local()
+
+
+@contextlib.contextmanager
+def example_seeds(seeds):
+    """Within it, random layers draw each example's mask from that example's own seed.
+
+    Args:
+        seeds: int32 tensor [batch, 2], as the pipeline sends it along with each example.
+    """
+    before = getattr(_context, 'seeds', None)
+    _context.seeds = seeds
+    try:
+        yield
+    finally:
+        _context.seeds = before
+
+
+def _mix(value):
+    """A bijection of uint32 that leaves no bit of the input visible (Wellons' lowbias32)."""
+    shift = tf.bitwise.right_shift
+    xor = tf.bitwise.bitwise_xor
+    value = xor(value, shift(value, tf.constant(16, tf.uint32))) * tf.constant(0x7FEB352D, tf.uint32)
+    value = xor(value, shift(value, tf.constant(15, tf.uint32))) * tf.constant(0x846CA68B, tf.uint32)
+    return xor(value, shift(value, tf.constant(16, tf.uint32)))
+
+
+def uniform_per_example(seeds, salt, shape):
+    """Uniform numbers that depend on nothing but an example's seed, a salt and the place.
+
+    A hash rather than TensorFlow's generators: those give other numbers under XLA than without,
+    and cannot take one seed for each example of a batch.
+
+    Args:
+        seeds: int32 tensor [batch, 2].
+        salt: int in [0, 2**32), different for each layer.
+        shape: shape of one example's numbers, ints or scalar tensors.
+
+    Returns:
+        float32 tensor [batch, *shape] in [0, 1).
+    """
+    seeds = tf.bitcast(tf.cast(seeds, tf.int32), tf.uint32)
+    state = _mix(seeds[:, 0] + _mix(tf.constant(salt & 0xFFFFFFFF, tf.uint32)))
+    state = _mix(seeds[:, 1] + state)
+    place = _mix(tf.cast(tf.range(tf.reduce_prod(tf.stack(shape))), tf.uint32))
+    bits = _mix(state[:, None] + place[None, :])
+    top = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+    return tf.reshape(top * 2.0**-24, tf.concat([tf.shape(seeds)[:1], tf.stack(shape)], 0))
+
+
+@keras.saving.register_keras_serializable('tfnets')
+class Dropout(keras.layers.Layer):
+    """Dropout whose mask is a function of the example's seed and of the layer's name.
+
+    Keras' own layer draws from a generator that no checkpoint holds and that gives every replica
+    the same mask. With `noise_shape=(None, 1, 1, 1)` whole examples are dropped: drop-connect
+    (stochastic depth) on a residual branch.
+
+    Args:
+        rate: share of values that become 0, in [0, 1). The others are divided by 1 - rate.
+        noise_shape: as in keras.layers.Dropout: None keeps an axis' size, 1 shares the mask.
+    """
+
+    def __init__(self, rate, noise_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f'Dropout: rate must be in [0, 1), got {rate}')
+        self.rate = rate
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+
+    def call(self, inputs, training=None):
+        """Drops values of inputs, shape [batch, ...], when training."""
+        if not training or self.rate == 0:
+            return inputs
+        seeds = getattr(_context, 'seeds', None)
+        if seeds is None:
+            raise RuntimeError(
+                f'{self.name}: dropout in training needs `with example_seeds(seeds):` around the call'
+            )
+        sizes = tf.shape(inputs)
+        wanted = (self.noise_shape or (None,) * inputs.shape.rank)[1:]
+        shape = [sizes[axis] if size is None else size for axis, size in enumerate(wanted, 1)]
+        kept = uniform_per_example(seeds, zlib.crc32(self.name.encode()), shape) >= self.rate
+        return inputs * tf.cast(kept, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Dropping keeps the shape."""
+        return input_shape
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), 'rate': self.rate, 'noise_shape': self.noise_shape}

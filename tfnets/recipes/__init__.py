@@ -1,0 +1,1 @@
+"""The papers' methods, free of flags: each recipe runs phases in order."""

@@ -1,0 +1,388 @@
+"""FixRes (Touvron et al., NeurIPS 2019): mend the train-test discrepancy of object sizes.
+
+A random crop that is resized to the training resolution makes objects look larger than the centre
+crop of an evaluation does. So: train at a low resolution, measure by how much, and test at the
+higher resolution at which objects look as large as they did, after fine-tuning the last layers
+there (or all of them, as the project AdamStein97 does).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from absl import logging
+
+from tfnets.data import pipeline, preprocessing
+from tfnets.data.pipeline import Batches
+from tfnets.data.sources import Source
+from tfnets.errors import InputError
+from tfnets.models import roles
+from tfnets.training.evaluation import Evaluation
+from tfnets.training.objectives import Classification
+from tfnets.training.optimizers import Optimizer
+from tfnets.training.phase import Phase, Treatment
+
+TUNES = ('classifier_and_last_bn', 'all')
+READINGS = ('length', 'area')
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The recipe's settings.
+
+    Attributes:
+        resolution: K_train, side of the training images in pixels.
+        train_preprocessing: line for training; it begins with a random crop.
+        eval_preprocessing: line for tests, written with `resolution`.
+        batch_size: global.
+        seed: of weights, order and augmentation.
+        epochs: of training; 0 for a network that comes trained.
+        optimizer: of training.
+        schedule: of training.
+        finetune_epochs: of fine-tuning, and of its control.
+        finetune_optimizer: of fine-tuning.
+        finetune_schedule: of fine-tuning.
+        tunes: which ways of fine-tuning to try, of TUNES.
+        sigma: 'length' reads a crop's size as the paper does, as the square root of its share of
+            the area; 'area' as AdamStein97 does, as that share itself.
+        test_resolution: 'sigma' for the one at which objects look as large as in training,
+            'validation' for the one at which the trained network does best there, or pixels.
+        resolutions: further test resolutions, in pixels.
+        control: whether to fine-tune for as long at the training resolution too.
+        high_resolution: whether to train another network at the test resolution all along.
+        evaluate_every: epochs between evaluations on the validation split.
+        label_smoothing: of training and fine-tuning.
+    """
+
+    resolution: int
+    train_preprocessing: str
+    eval_preprocessing: str
+    batch_size: int
+    seed: int
+    epochs: float
+    optimizer: Optimizer
+    schedule: object
+    finetune_epochs: float
+    finetune_optimizer: Optimizer
+    finetune_schedule: object
+    tunes: Sequence[str] = TUNES[:1]
+    sigma: str = 'length'
+    test_resolution: str | int = 'sigma'
+    resolutions: Sequence[int] = ()
+    control: bool = True
+    high_resolution: bool = False
+    evaluate_every: float = 1.0
+    label_smoothing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The three splits."""
+
+    train: Source
+    validation: Source
+    test: Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """The measured difference of apparent sizes between training and testing.
+
+    Attributes:
+        sigma: reading -> mean size of a training crop relative to its image.
+        ratio: reading -> r, apparent size in a test over that in training, at the training
+            resolution (section 3 of the paper).
+        resolution: reading -> test resolution in pixels at which r becomes 1.
+    """
+
+    sigma: dict[str, float]
+    ratio: dict[str, float]
+    resolution: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A network scored at a resolution.
+
+    Attributes:
+        phase: that the network comes from the end of.
+        split: 'validation' or 'test'.
+        resolution: in pixels.
+        minutes: of that phase's training.
+        evaluation: the scores.
+    """
+
+    phase: str
+    split: str
+    resolution: int
+    minutes: float
+    evaluation: Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the recipe found.
+
+    Attributes:
+        gap: Gap.
+        chosen: the resolution that was fine-tuned at.
+        best_untuned: the resolution at which the trained network does best on validation.
+        rows: list of Row.
+    """
+
+    gap: Gap
+    chosen: int
+    best_untuned: int
+    rows: list[Row]
+
+
+def fixres(trainer, build: Callable[[], keras.Model], data, plan):
+    """Runs the recipe; every phase of it goes on from where it was left.
+
+    Args:
+        trainer: training.Trainer.
+        build: makes the network with its initial (or pre-trained) weights, the same each time.
+        data: Data.
+        plan: Plan.
+
+    Returns:
+        Outcome.
+    """
+    recipe = _Recipe(trainer, data, plan)
+    objective = recipe.objective(build())
+
+    trainer.run(recipe.training('train', objective, plan.resolution, plan.epochs))
+    gap = recipe.measure_gap()
+    resolutions = recipe.resolutions(gap)
+    recipe.score('train', objective, 'validation', resolutions)
+    best = max(resolutions, key=lambda pixels: recipe.top1('train', 'validation', pixels))
+    chosen = {'sigma': gap.resolution[plan.sigma], 'validation': best}.get(
+        plan.test_resolution, plan.test_resolution
+    )
+    resolutions = sorted({*resolutions, chosen})
+    recipe.score('train', objective, 'test', resolutions)
+    logging.info('apparent size ratio %.3f; fine-tuning at %d px', gap.ratio[plan.sigma], chosen)
+
+    for tune in plan.tunes:
+        phases = {f'finetune_{tune}': chosen}
+        if plan.control:
+            phases[f'control_{tune}'] = plan.resolution
+        for name, pixels in phases.items():
+            trainer.run(recipe.finetuning(name, objective, tune, pixels))
+            recipe.score(name, objective, 'test', resolutions)
+
+    if plan.high_resolution:
+        objective = recipe.objective(build())
+        epochs = equal_compute_epochs(plan, chosen)
+        trainer.run(recipe.training('high_resolution', objective, chosen, epochs))
+        recipe.score('high_resolution', objective, 'test', resolutions)
+    return Outcome(gap, chosen, best, recipe.rows)
+
+
+def dry_run(plan, network, data, chosen=None):
+    """The phases that the recipe would run, in order.
+
+    Args:
+        plan: Plan.
+        network: keras.Model.
+        data: Data.
+        chosen: test resolution in pixels; None to measure it.
+
+    Returns:
+        List of Phase.
+    """
+    recipe = _Recipe(None, data, plan)
+    objective = recipe.objective(network)
+    chosen = chosen or recipe.measure_gap().resolution[plan.sigma]
+    phases = [recipe.training('train', objective, plan.resolution, plan.epochs)]
+    for tune in plan.tunes:
+        phases.append(recipe.finetuning(f'finetune_{tune}', objective, tune, chosen))
+        if plan.control:
+            phases.append(
+                recipe.finetuning(f'control_{tune}', objective, tune, plan.resolution)
+            )
+    if plan.high_resolution:
+        epochs = equal_compute_epochs(plan, chosen)
+        phases.append(recipe.training('high_resolution', objective, chosen, epochs))
+    return phases
+
+
+class _Recipe:
+    """The recipe's phases and measurements, each in one place."""
+
+    def __init__(self, trainer, data, plan):
+        self._trainer, self._data, self._plan = trainer, data, plan
+        self.rows = []
+
+    def objective(self, network):
+        return Classification(network, self._plan.label_smoothing)
+
+    def training(self, name, objective, pixels, epochs):
+        """Training from scratch (or nothing at all, for a network that comes trained)."""
+        plan = self._plan
+        return Phase(
+            name,
+            objective,
+            self._batches(self._data.train, plan.train_preprocessing, pixels, 'train'),
+            epochs,
+            plan.optimizer,
+            plan.schedule,
+            validation=self._tests('validation', pixels),
+            evaluate_every=plan.evaluate_every,
+        )
+
+    def finetuning(self, name, objective, tune, pixels):
+        """Fine-tuning on the training images, prepared as for a test (section 4.2)."""
+        plan = self._plan
+        return Phase(
+            name,
+            objective,
+            self._batches(self._data.train, plan.eval_preprocessing, pixels, name),
+            plan.finetune_epochs,
+            plan.finetune_optimizer,
+            plan.finetune_schedule,
+            treatment={'network': treatment(tune, objective.network)},
+            start_from='train',
+            validation=self._tests('validation', pixels),
+            evaluate_every=plan.evaluate_every,
+        )
+
+    def measure_gap(self):
+        """Runs the real training crops over the training set."""
+        plan = self._plan
+        batches = self._batches(
+            self._data.train, plan.train_preprocessing, plan.resolution, 'train'
+        )
+        areas = pipeline.crop_areas(batches)
+        image, crop = test_geometry(plan.eval_preprocessing, plan.resolution)
+        sigma = {'length': float(np.sqrt(areas).mean()), 'area': float(areas.mean())}
+        ratio = {
+            reading: apparent_size_ratio(value, image, plan.resolution)
+            for reading, value in sigma.items()
+        }
+        resolution = {
+            reading: matching_resolution(value, image, crop) for reading, value in ratio.items()
+        }
+        return Gap(sigma, ratio, resolution)
+
+    def resolutions(self, gap):
+        """All test resolutions: those asked for, that of training, and those of both readings."""
+        return sorted({*self._plan.resolutions, self._plan.resolution, *gap.resolution.values()})
+
+    def score(self, name, objective, split, resolutions):
+        """Scores a finished phase's network on a split at each resolution."""
+        minutes = self._trainer.result(name).minutes
+        for pixels in resolutions:
+            batches = self._tests(split, pixels)
+            evaluation = self._trainer.evaluate(name, objective, batches)
+            self.rows.append(Row(name, split, pixels, minutes, evaluation))
+            logging.info(
+                '%s, %s at %d px: top-1 %.2f +- %.2f %%, loss %.4f',
+                name, split, pixels, 100 * evaluation.top1, 100 * evaluation.top1_error,
+                evaluation.loss,
+            )
+
+    def top1(self, name, split, pixels):
+        """The accuracy that was scored."""
+        return next(
+            row.evaluation.top1
+            for row in self.rows
+            if (row.phase, row.split, row.resolution) == (name, split, pixels)
+        )
+
+    def _tests(self, split, pixels):
+        source = getattr(self._data, split)
+        return self._batches(source, self._plan.eval_preprocessing, pixels, '')
+
+    def _batches(self, source, line, pixels, stream):
+        parsed = preprocessing.parse(line, pixels)
+        return Batches(source, parsed, self._plan.batch_size, self._plan.seed, stream)
+
+
+def treatment(tune, network):
+    """What fine-tuning does to a network.
+
+    Args:
+        tune: 'classifier_and_last_bn' as FixRes's official code (imnet_finetune/train.py): the
+            classifier learns; the last batch norm before pooling moves its statistics, its scale
+            and offset stay; all other batch norms are in inference mode. 'all' as AdamStein97:
+            everything learns, every batch norm in training mode.
+        network: keras.Model.
+
+    Returns:
+        Treatment.
+    """
+    if tune == 'all':
+        return Treatment('all', 'training')
+    if roles.last_batch_norm(network) is None:
+        logging.info('%s has no batch norm before its pooling: the classifier is tuned alone',
+                     network.name)
+    return Treatment('classifier', 'last')
+
+
+def test_geometry(line, resolution):
+    """The two lengths of a test preprocessing.
+
+    Args:
+        line: such as 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)'.
+        resolution: in pixels.
+
+    Returns:
+        K_image_test, what the short side is resized to, and K_test, the side of the crop.
+
+    Raises:
+        InputError: if the line does not resize.
+    """
+    parsed = preprocessing.parse(line, resolution)
+    resized = parsed.find('resize_short_side') or parsed.find('resize')
+    if resized is None:
+        raise InputError(
+            f'--eval_preprocessing={line!r}: expected resize_short_side(...) or resize(...), for '
+            'without it there is no apparent size'
+        )
+    image = resized.arguments['size']
+    cropped = parsed.find('center_crop')
+    return image, cropped.arguments['size'] if cropped else image
+
+
+def apparent_size_ratio(sigma, image_size, train_size):
+    """How large objects look in a test, relative to training (section 3.2, equation 4).
+
+    Args:
+        sigma: mean size of a training crop relative to its image.
+        image_size: K_image_test, short side of the test images in pixels.
+        train_size: K_train, side of the training images in pixels.
+
+    Returns:
+        r; below 1 where objects look larger in training.
+    """
+    return sigma * image_size / train_size
+
+
+def matching_resolution(ratio, image_size, crop_size):
+    """The test resolution at which objects look as large as in training.
+
+    Args:
+        ratio: r at the present sizes.
+        image_size: K_image_test in pixels.
+        crop_size: K_test in pixels.
+
+    Returns:
+        K_test in pixels: the centre of an image enlarged by 1 / r, its share kept, and cut so that
+        both margins are whole pixels (as tf.image.central_crop does it).
+    """
+    enlarged = round(image_size / ratio)
+    margin = int((enlarged - enlarged * (crop_size / image_size)) / 2)
+    return enlarged - 2 * margin
+
+
+def equal_compute_epochs(plan, resolution):
+    """Epochs at a higher resolution that cost about as much as training and fine-tuning.
+
+    A convolutional network's multiply-adds grow with the number of pixels. An epoch of fine-tuning
+    is counted as one of training at that resolution.
+    """
+    pixels = (plan.resolution / resolution) ** 2
+    return math.ceil(plan.epochs * pixels + plan.finetune_epochs)

@@ -1,0 +1,1 @@
+"""The training engine: phases, steps and devices. It knows no paper."""

@@ -1,0 +1,75 @@
+"""What a phase saves on the way, and at its end."""
+
+import logging
+import pathlib
+
+import tensorflow as tf
+
+from tfnets.files import replacing
+
+# What reading a file that was cut short, or is another network's, can raise.
+_UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError)
+
+
+class Checkpoints:
+    """The checkpoints of one phase: networks, optimizer and counters, by step.
+
+    Args:
+        folder: pathlib.Path of the phase.
+        objective: whose modules are saved.
+        keep: how many of the latest checkpoints to keep.
+        **state: trackable objects and variables that are saved beside them.
+    """
+
+    def __init__(self, folder, objective, keep=2, **state):
+        self._checkpoint = tf.train.Checkpoint(modules=_Modules(objective), **state)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(folder / 'checkpoints'), keep, checkpoint_name='step'
+        )
+
+    @property
+    def latest(self):
+        """Path of the newest checkpoint, or None."""
+        return self._manager.latest_checkpoint
+
+    def save(self, step):
+        """Writes a checkpoint; a kill in the middle leaves the one before."""
+        self._manager.save(checkpoint_number=step)
+
+    def restore(self):
+        """Restores the newest checkpoint that can be read.
+
+        Returns:
+            Whether there was one.
+        """
+        for path in reversed(self._manager.checkpoints):
+            try:
+                self._checkpoint.restore(path).assert_existing_objects_matched()
+                return True
+            except _UNREADABLE as error:
+                reason = str(error).splitlines()[0]
+                logging.warning('checkpoint %s cannot be read (%s); trying the one before', path,
+                                reason)
+        return False
+
+
+def restore_modules(folder, objective):
+    """Gives an objective's networks the weights that a phase ended with."""
+    path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
+    checkpoint = tf.train.Checkpoint(modules=_Modules(objective))
+    checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+
+
+def save_model(model, path):
+    """Writes a .keras file whole or not at all; Keras itself would write it in place."""
+    with replacing(pathlib.Path(path)) as temporary:
+        model.save(temporary)
+
+
+class _Modules(tf.Module):
+    """An objective's networks as one trackable object, by their names."""
+
+    def __init__(self, objective):
+        super().__init__()
+        for name, module in objective.modules.items():
+            setattr(self, name, module)

@@ -1,0 +1,67 @@
+"""Scoring a network on every example of a split, each counted once."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a network did on a split.
+
+    Attributes:
+        examples: how many were counted.
+        loss: mean cross entropy in nats.
+        top1: share of right answers.
+        top1_error: standard error of top1, of a binomial draw of that many examples.
+        balanced: mean over the classes of their share of right answers.
+        top5: share with the right answer among the first five, None for ten classes or fewer.
+    """
+
+    examples: int
+    loss: float
+    top1: float
+    top1_error: float
+    balanced: float
+    top5: float | None = None
+
+    def numbers(self):
+        """The fields as a dict, without those that are None."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+
+def summarize(batches, scores):
+    """Makes an Evaluation of the scores of every example.
+
+    Args:
+        batches: the Batches that were evaluated.
+        scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'loss', 'top1', maybe
+            'top5'.
+
+    Returns:
+        Evaluation.
+
+    Raises:
+        RuntimeError: if an example was counted twice or not at all.
+    """
+    rows = list(scores)
+    columns = {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+    real = columns['index'] >= 0
+    columns = {name: column[real] for name, column in columns.items()}
+    order = np.argsort(columns['index'])
+    size = len(batches.source)
+    if not np.array_equal(columns['index'][order], np.arange(size)):
+        raise RuntimeError(f'evaluation counted {len(order)} examples of {size}, or one twice')
+    right = columns['top1'][order].astype(np.float64)
+    labels = batches.source.labels
+    per_class = [right[labels == label].mean() for label in np.unique(labels)]
+    top1 = float(right.mean())
+    return Evaluation(
+        examples=size,
+        loss=float(columns['loss'].astype(np.float64).mean()),
+        top1=top1,
+        top1_error=math.sqrt(top1 * (1 - top1) / size),
+        balanced=float(np.mean(per_class)),
+        top5=float(columns['top5'].mean()) if 'top5' in columns else None,
+    )

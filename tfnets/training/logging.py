@@ -1,0 +1,156 @@
+"""What a run writes down while it trains: metrics.jsonl, TensorBoard, lines and a progress bar.
+
+metrics.jsonl is the record. TensorBoard's scalars are drawn from it, so that after a restart both
+hold each step once.
+"""
+
+import json
+import math
+import pathlib
+import sys
+
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+from tfnets.files import write_text
+
+
+class MetricsLog:
+    """The record of one phase, one JSON object a line: {'phase', 'split', 'step', ...numbers}.
+
+    Lines of all phases stand in one file. Lines of this phase behind the step that it goes on from
+    are taken out: they will be written again.
+
+    Args:
+        run_dir: pathlib.Path of the run.
+        phase: name of the phase.
+        step: the step that training goes on from.
+    """
+
+    def __init__(self, run_dir, phase, step):
+        self._phase = phase
+        self._path = run_dir / 'metrics.jsonl'
+        self._board_dir = run_dir / 'tensorboard' / phase
+        self._writers = {}
+        kept = [
+            line
+            for line in read_metrics(run_dir)
+            if line['phase'] != phase or line['step'] <= step
+        ]
+        write_text(self._path, ''.join(json.dumps(line) + '\n' for line in kept))
+        for old in self._board_dir.glob('*/events.*'):
+            old.unlink()
+        self._file = open(self._path, 'a')  # noqa: SIM115 - open as long as the phase runs
+        for line in kept:
+            if line['phase'] == phase:
+                self._draw(line)
+
+    def write(self, split, step, numbers):
+        """Adds the numbers of a split ('train', 'validation') at a step."""
+        numbers = {name: _rounded(value) for name, value in numbers.items()}
+        line = {'phase': self._phase, 'split': split, 'step': step, **numbers}
+        self._file.write(json.dumps(line) + '\n')
+        self._draw(line)
+
+    def flush(self):
+        """Puts all that was written on the disk; to be called before a checkpoint is saved."""
+        self._file.flush()
+        for writer in self._writers.values():
+            writer.flush()
+
+    def images(self, images, step):
+        """Shows a sheet of images, uint8 [count, height, width, 3], on TensorBoard."""
+        with self._writer('train').as_default():
+            tf.summary.image('as the network sees them', images, step, max_outputs=len(images))
+
+    def graph(self, network, resolution):
+        """Shows a network's graph on TensorBoard."""
+        function = tf.function(lambda pixels: network(pixels, training=False))
+        spec = tf.TensorSpec([None, resolution, resolution, 3], tf.uint8)
+        with self._writer('train').as_default():
+            tf.summary.graph(function.get_concrete_function(spec).graph)
+
+    def close(self):
+        """Ends the record of this phase."""
+        self.flush()
+        self._file.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split):
+        if split not in self._writers:
+            self._writers[split] = tf.summary.create_file_writer(str(self._board_dir / split))
+        return self._writers[split]
+
+    def _draw(self, line):
+        with self._writer(line['split']).as_default():
+            for name, value in line.items():
+                if name not in ('phase', 'split', 'step') and value is not None:
+                    tf.summary.scalar(name, value, line['step'])
+
+
+def read_metrics(run_dir):
+    """Reads metrics.jsonl; a last line that was cut short is left out.
+
+    Args:
+        run_dir: folder of the run.
+
+    Returns:
+        List of dicts, empty if nothing was written yet.
+    """
+    path = pathlib.Path(run_dir) / 'metrics.jsonl'
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith('{') and line.endswith('}')]
+
+
+def _rounded(value):
+    """Six digits are more than any of these numbers is worth; JSON has no NaN."""
+    value = float(value)
+    return float(f'{value:.6g}') if math.isfinite(value) else None
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then.
+
+    Args:
+        name: of the phase.
+        step: the step to start from.
+        steps: the step to end at.
+    """
+
+    def __init__(self, name, step, steps):
+        self._name, self._step, self._steps = name, step, steps
+        self._shown = step
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm.tqdm(
+            total=steps, initial=step, desc=name, unit='step', disable=not terminal, leave=True
+        )
+
+    def update(self, step, numbers, seconds_left):
+        """Shows the numbers at a step.
+
+        Args:
+            step: steps that have been made.
+            numbers: dict with 'loss', 'top1', 'images_per_second' and 'input_wait'.
+            seconds_left: until the end of the phase.
+        """
+        text = (
+            f'loss {numbers["loss"]:.4f}, top-1 {100 * numbers.get("top1", 0):.1f} %, '
+            f'{numbers["images_per_second"]:.0f} images/s, '
+            f'{100 * numbers["input_wait"]:.0f} % waiting for input'
+        )
+        self._bar.update(step - self._step)
+        self._bar.set_postfix_str(text, refresh=False)
+        self._step = step
+        # A tenth of the way between two lines: a log stays readable however long the phase is.
+        if self._bar.disable and (step - self._shown >= self._steps / 10 or step == self._steps):
+            self._shown = step
+            left = f'{int(seconds_left) // 60}:{int(seconds_left) % 60:02d} left'
+            logging.info('%s: step %d of %d: %s, %s', self._name, step, self._steps, text, left)
+
+    def close(self):
+        """Leaves the bar as it stands."""
+        self._bar.close()

@@ -1,0 +1,108 @@
+"""One step of training, and many of them in one call.
+
+Forward and backward run on each replica, in a function that may be compiled. The gradients are then
+summed over the replicas and applied *outside* of strategy.run: applied inside, as tutorials have
+it, clipping would see one replica's gradients only, and one replica's overflow in float16 would
+reach the weights for ever.
+"""
+
+import tensorflow as tf
+
+
+def training_function(objective, variables, decays, optimizer, strategy, batch_size, xla):
+    """Makes the function that trains.
+
+    Args:
+        objective: callable(batch, training) -> losses [replica_batch], dict of such metrics.
+        variables: list of keras.Variable to train.
+        decays: list of floats, the L2 weight decay of each variable.
+        optimizer: Keras optimizer, built for these variables.
+        strategy: tf.distribute.Strategy.
+        batch_size: of all replicas together.
+        xla: whether to compile the replica's function.
+
+    Returns:
+        tf.function(iterator, count) that makes `count` (a scalar int tensor) steps and returns
+        two things: a dict of float32 [count], for each step the mean loss and metrics over the
+        global batch; and the seconds that were spent waiting for input, float64.
+    """
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def gradients_of(batch):
+        values = [variable.value for variable in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            losses, metrics = objective(batch, training=True)
+            loss = tf.reduce_sum(losses) / batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(
+            scaled, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        # Each replica adds its share of the penalty, scaled as the loss is, so that the sum over
+        # replicas is the gradient of the loss with the whole penalty.
+        gradients = [
+            gradient + optimizer.scale_loss(decay / replicas * value) if decay else gradient
+            for gradient, value, decay in zip(gradients, values, decays, strict=True)
+        ]
+        means = {name: tf.reduce_sum(metric) / batch_size for name, metric in metrics.items()}
+        return {'loss': loss, **means}, gradients
+
+    def step(batch):
+        # The lambda keeps the compiled function inside each replica's own graph.
+        means, gradients = strategy.run(lambda batch: gradients_of(batch), args=(batch,))
+        if replicas > 1:
+            pairs = [(g, v.value) for g, v in zip(gradients, variables, strict=True)]
+            gradients = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
+        optimizer.apply(gradients, variables)
+        return {name: strategy.reduce('SUM', mean, axis=None) for name, mean in means.items()}
+
+    @tf.function
+    def train(iterator, count):
+        waited = tf.constant(0.0, tf.float64)
+        history = tf.TensorArray(tf.float32, size=count, element_shape=[None])
+        for index in tf.range(count):
+            before = tf.timestamp()
+            with tf.control_dependencies([before]):
+                batch = next(iterator)
+            with tf.control_dependencies(strategy.experimental_local_results(batch['label'])):
+                waited += tf.timestamp() - before
+            history = history.write(index, tf.stack(in_order(step(batch))))
+        columns = tf.unstack(tf.transpose(history.stack()), num=len(names))
+        return dict(zip(names, columns, strict=True)), waited
+
+    names = []
+
+    def in_order(means):
+        names.clear()
+        names.extend(sorted(means))
+        return [means[name] for name in names]
+
+    return train
+
+
+def evaluation_function(objective, strategy, xla):
+    """Makes the function that scores one batch without training.
+
+    Args:
+        objective: callable(batch, training) -> losses, metrics.
+        strategy: tf.distribute.Strategy.
+        xla: whether to compile the replica's function.
+
+    Returns:
+        function(batch) -> list, for each local replica a dict of tensors [replica_batch]: 'index',
+        'loss' and the metrics.
+    """
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def score(batch):
+        losses, metrics = objective(batch, training=False)
+        return {'index': batch['index'], 'loss': losses, **metrics}
+
+    @tf.function
+    def evaluate(batch):
+        scores = strategy.run(lambda batch: score(batch), args=(batch,))
+        local = {k: strategy.experimental_local_results(v) for k, v in scores.items()}
+        return [dict(zip(local, row, strict=True)) for row in zip(*local.values(), strict=True)]
+
+    return evaluate

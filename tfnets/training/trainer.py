@@ -1,0 +1,339 @@
+"""Runs a phase: the loop, and nothing else."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import signal
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfnets.data import pipeline
+from tfnets.errors import NotFinite, Preempted
+from tfnets.files import read_json, write_json
+from tfnets.training import checkpoints, distribution, step
+from tfnets.training.evaluation import Evaluation, summarize
+from tfnets.training.logging import MetricsLog, Progress
+from tfnets.training.phase import Phase, Treatment
+from tfnets.training.schedules import InSteps
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseResult:
+    """A finished phase.
+
+    Attributes:
+        name: of the phase.
+        steps: that were made.
+        epochs: that were made.
+        minutes: that the training took, interruptions not counted.
+        validation: Evaluation at the end, or None.
+    """
+
+    name: str
+    steps: int
+    epochs: float
+    minutes: float
+    validation: Evaluation | None
+
+
+class Trainer:
+    """Runs phases in a run's folder, each from where it was left.
+
+    Args:
+        run_dir: folder of the run.
+        strategy: tf.distribute.Strategy under which the networks were built.
+        xla: whether to compile the steps.
+        steps_per_call: steps in one call of a tf.function, and in one line of the log.
+        checkpoint_minutes: time from one checkpoint to the next.
+        keep_checkpoints: how many of the latest to keep.
+    """
+
+    def __init__(
+        self,
+        run_dir,
+        strategy,
+        *,
+        xla=False,
+        steps_per_call=50,
+        checkpoint_minutes=5.0,
+        keep_checkpoints=2,
+    ):
+        self.run_dir = pathlib.Path(run_dir)
+        self.strategy = strategy
+        self._xla = xla
+        self._steps_per_call = steps_per_call
+        self._checkpoint_minutes = checkpoint_minutes
+        self._keep = keep_checkpoints
+        self._evaluators = {}
+
+    # -------------------------------------------------------------------------------- phases
+
+    def folder(self, name):
+        """The folder of a phase."""
+        return self.run_dir / 'phases' / name
+
+    def run(self, phase):
+        """Trains a phase to its end; a finished phase is only read.
+
+        Afterwards the objective's networks hold the weights that the phase ended with.
+
+        Args:
+            phase: Phase.
+
+        Returns:
+            PhaseResult.
+
+        Raises:
+            Preempted: after a SIGTERM; all is saved.
+            NotFinite: if the loss is NaN or infinite.
+        """
+        finished = self.result(phase.name)
+        if finished:
+            checkpoints.restore_modules(self.folder(phase.name), phase.objective)
+            return finished
+        state = _State(phase, self)
+        if state.step == 0:
+            logging.info('%s: %d steps (%g epochs)', phase.name, phase.steps, phase.epochs)
+        else:
+            logging.info('%s: going on from step %d of %d', phase.name, state.step, phase.steps)
+        validation = self._loop(phase, state)
+        return self._finish(phase, state, validation)
+
+    def result(self, name):
+        """The PhaseResult of a finished phase, or None."""
+        saved = read_json(self.folder(name) / 'result.json')
+        if saved is None:
+            return None
+        validation = saved.pop('validation')
+        return PhaseResult(**saved, validation=Evaluation(**validation) if validation else None)
+
+    def _loop(self, phase, state):
+        """Steps, log lines, evaluations and checkpoints, up to the end of the phase."""
+        log = MetricsLog(self.run_dir, phase.name, state.step)
+        progress = Progress(phase.name, state.step, phase.steps)
+        if state.step == 0:
+            self._show(phase, log)
+        iterator = iter(self._training_data(phase, state.step))
+        validation = None
+        saved = time.monotonic()
+        with _terminated() as terminated, contextlib.closing(log), contextlib.closing(progress):
+            while state.step < phase.steps:
+                numbers = self._advance(phase, state, iterator)
+                log.write('train', state.step, numbers)
+                left = (phase.steps - state.step) * phase.data.batch_size
+                progress.update(state.step, numbers, left / numbers['images_per_second'])
+                if phase.validation and state.step in _evaluation_steps(phase):
+                    validation = self.score(phase.objective, phase.validation)
+                    log.write('validation', state.step, validation.numbers())
+                overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
+                if overdue or terminated() or state.step == phase.steps:
+                    log.flush()
+                    state.save()
+                    saved = time.monotonic()
+                if terminated() and state.step < phase.steps:
+                    raise Preempted(f'{phase.name}: saved at step {state.step} of {phase.steps}')
+        return validation
+
+    def _advance(self, phase, state, iterator):
+        """Makes the steps up to the next line of the log; returns its numbers."""
+        first = state.step
+        count = _next_stop(phase, first, self._steps_per_call) - first
+        start = time.monotonic()
+        history, waited = state.train(iterator, tf.constant(count))
+        distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
+        history = {name: values.numpy() for name, values in history.items()}
+        seconds = time.monotonic() - start
+        self._check_finite(phase, state, first, history['loss'])
+        state.advance(count, seconds)
+        return {
+            **{name: float(np.mean(values)) for name, values in history.items()},
+            'epoch': state.step / phase.data.steps_per_epoch,
+            'learning_rate': state.learning_rate(state.step - 1),
+            'images_per_second': count * phase.data.batch_size / seconds,
+            'input_wait': float(waited) / seconds,
+        }
+
+    def _check_finite(self, phase, state, first, losses):
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            where = first + int(bad[0])
+            raise NotFinite(
+                f'{phase.name}: the loss of step {where} is {losses[bad[0]]} at learning rate '
+                f'{state.learning_rate(where):.3g}; the last good checkpoint is '
+                f'{state.checkpoints.latest or "none yet"}; lower --learning_rate, or look at the '
+                'data of that step'
+            )
+
+    def _finish(self, phase, state, validation):
+        if phase.validation and validation is None:  # killed between the last step and here
+            validation = self.score(phase.objective, phase.validation)
+        if state.checkpoints.latest is None:  # a phase of no steps
+            state.save()
+        folder = self.folder(phase.name)
+        for name, module in phase.objective.modules.items():
+            checkpoints.save_model(module, folder / f'{name}.keras')
+        result = PhaseResult(
+            phase.name,
+            phase.steps,
+            phase.epochs,
+            state.seconds / 60,
+            validation,
+        )
+        write_json(folder / 'result.json', dataclasses.asdict(result))
+        return result
+
+    def _training_data(self, phase, start):
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: pipeline.training_dataset(phase.data, start, phase.steps, context)
+        )
+
+    def _show(self, phase, log):
+        """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
+        batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
+        log.images(batch['image'][:16], 0)
+        for module in phase.objective.modules.values():
+            log.graph(module, phase.data.preprocessing.resolution)
+
+    def time_step(self, phase, steps=10):
+        """Measures a phase's speed without saving anything; the networks are spoilt by it.
+
+        Returns:
+            Seconds a step, input included, compilation not.
+        """
+        state = _State(phase, self, restore=False)
+        iterator = iter(self._training_data(phase, 0))
+        count = max(1, min(steps, phase.steps // 2))
+        state.train(iterator, tf.constant(1))
+        start = time.monotonic()
+        history, _ = state.train(iterator, tf.constant(count))
+        history['loss'].numpy()
+        return (time.monotonic() - start) / count
+
+    # ---------------------------------------------------------------------------- evaluation
+
+    def evaluate(self, name, objective, batches):
+        """Scores the end of a finished phase; what was scored before is only read.
+
+        Args:
+            name: of the phase, whose weights the objective's networks must hold.
+            objective: callable(batch, training) -> losses, metrics.
+            batches: Batches.
+
+        Returns:
+            Evaluation.
+        """
+        path = self.folder(name) / 'evaluations.json'
+        key = (
+            f'{batches.source.name} {batches.source.split} {len(batches.source)} | '
+            f'{batches.preprocessing.line} @ {batches.preprocessing.resolution}'
+        )
+        saved = read_json(path, {})
+        if key not in saved:
+            saved[key] = dataclasses.asdict(self.score(objective, batches))
+            write_json(path, saved)
+        return Evaluation(**saved[key])
+
+    def score(self, objective, batches):
+        """Scores an objective's networks as they are, on every example once."""
+        if objective not in self._evaluators:
+            function = step.evaluation_function(objective, self.strategy, self._xla)
+            self._evaluators[objective] = function
+        data = self.strategy.distribute_datasets_from_function(
+            lambda context: pipeline.evaluation_dataset(batches, context)
+        )
+        function = self._evaluators[objective]
+        return summarize(batches, (scores for batch in data for scores in function(batch)))
+
+
+class _State:
+    """All that changes while a phase is trained, and where it is saved."""
+
+    def __init__(self, phase, trainer, restore=True):
+        strategy = trainer.strategy
+        if phase.start_from and restore:
+            checkpoints.restore_modules(trainer.folder(phase.start_from), phase.objective)
+        variables = []
+        for name, module in phase.objective.modules.items():
+            variables += phase.treatment.get(name, Treatment()).apply(module)
+        self._schedule = InSteps(phase.schedule, phase.data.steps_per_epoch, phase.steps)
+        with strategy.scope():
+            float16 = keras.config.dtype_policy().compute_dtype == 'float16'
+            optimizer = phase.optimizer.build(self._schedule, float16)
+            optimizer.build(variables)
+            self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self.train = step.training_function(
+            phase.objective,
+            variables,
+            phase.optimizer.decays(phase.objective.modules.values(), variables),
+            optimizer,
+            strategy,
+            phase.data.batch_size,
+            trainer._xla,
+        )
+        self.checkpoints = checkpoints.Checkpoints(
+            trainer.folder(phase.name),
+            phase.objective,
+            trainer._keep,
+            optimizer=optimizer,
+            step=self._step,
+            seconds=self._seconds,
+        )
+        self.step = 0
+        if restore and self.checkpoints.restore():
+            self.step = int(self._step.numpy())
+
+    @property
+    def seconds(self):
+        """Time spent training."""
+        return float(self._seconds.numpy())
+
+    def advance(self, count, seconds):
+        """Counts steps that were made."""
+        self.step += count
+        self._step.assign(self.step)
+        self._seconds.assign_add(seconds)
+
+    def save(self):
+        """Writes a checkpoint."""
+        self.checkpoints.save(self.step)
+
+    def learning_rate(self, step):
+        """Of the update after `step` updates."""
+        return float(self._schedule(step))
+
+
+def _evaluation_steps(phase):
+    """The steps behind which a phase is evaluated: every so many epochs, and at its end."""
+    period = phase.evaluate_every * phase.data.steps_per_epoch
+    times = math.floor(phase.steps / period)
+    return {round(period * number) for number in range(1, times + 1)} | {phase.steps}
+
+
+def _next_stop(phase, step, steps_per_call):
+    """The step of the next line in the log: a function of the step alone, so that a run that was
+    interrupted writes the same lines."""
+    stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps}
+    if phase.validation:
+        stops |= _evaluation_steps(phase)
+    return min(stop for stop in stops if stop > step)
+
+
+@contextlib.contextmanager
+def _terminated():
+    """Within it a SIGTERM is only noted; gives a function that tells whether there was one."""
+    seen = []
+    try:
+        before = signal.signal(signal.SIGTERM, lambda *_: seen.append(True))
+    except ValueError:  # not the main thread: nobody can ask it to end
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGTERM, before)
