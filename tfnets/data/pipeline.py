@@ -11,8 +11,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from tfnets.data.preprocessing import Preprocessing
-from tfnets.data.sources import Source
+from tfnets.data.preprocessing import Preprocessing, decode
+from tfnets.data.source import Source, StreamedSource
 from tfnets.errors import InputError
 
 
@@ -28,7 +28,7 @@ class Batches:
         stream: a name that is mixed into the seed, so that two phases of one run differ.
     """
 
-    source: Source
+    source: Source | StreamedSource
     preprocessing: Preprocessing
     batch_size: int
     seed: int = 0
@@ -59,17 +59,18 @@ def training_dataset(batches, start, stop, context=None):
         {'image': uint8 [replica_batch, height, width, 3], 'label': int32 [replica_batch],
         'seed': int32 [replica_batch, 2]}.
     """
-    share, first, replica_batch = _share(batches.batch_size, context)
+    share = _Share(batches.batch_size, context)
+    key = _key(batches)
 
-    def example(number):
-        position = number // share * batches.batch_size + first + number % share
-        index, seed = _place(batches, position)
-        return _example(batches, index, seed) | {'seed': seed}
+    dataset, locate = _walk(batches, share, start, stop)
 
-    dataset = tf.data.Dataset.range(start * share, stop * share)
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(replica_batch, drop_remainder=True)
-    return _finished(dataset)
+    def prepared(*element):
+        position, example = locate(*element)
+        seed = tf.random.experimental.stateless_fold_in(key, position)
+        return example | {'image': batches.preprocessing(example['image'], seed), 'seed': seed}
+
+    dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
+    return _batched(dataset, share)
 
 
 def evaluation_dataset(batches, context=None):
@@ -84,19 +85,28 @@ def evaluation_dataset(batches, context=None):
         {'image', 'label'} as for training, and 'index': int64 [replica_batch], the example's
         place in the source, -1 for padding.
     """
-    share, first, replica_batch = _share(batches.batch_size, context)
+    share = _Share(batches.batch_size, context)
     size = len(batches.source)
 
-    def example(number):
-        position = number // share * batches.batch_size + first + number % share
-        index = tf.where(position < size, position, -1)
-        # Padding repeats the last example: every batch has one shape, whatever stands in it.
-        return _example(batches, tf.minimum(position, size - 1), None) | {'index': index}
+    if isinstance(batches.source, StreamedSource):
+        stored = batches.source.stored()
+        # Padding repeats an example: every batch has one shape, whatever stands in it.
+        padding = stored.take(1).repeat(batches.evaluation_steps * batches.batch_size - size)
+        dataset = stored.concatenate(padding).enumerate().filter(share.holds)
+        locate = _as_is
+    else:
+        dataset = share.positions(0, batches.evaluation_steps)
+        locate = lambda position: (  # noqa: E731
+            position, batches.source.example(tf.minimum(position, size - 1))
+        )
 
-    dataset = tf.data.Dataset.range(batches.evaluation_steps * share)
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(replica_batch, drop_remainder=True)
-    return _finished(dataset)
+    def prepared(*element):
+        position, example = locate(*element)
+        index = tf.where(position < size, position, -1)
+        return example | {'image': batches.preprocessing(example['image']), 'index': index}
+
+    dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
+    return _batched(dataset, share)
 
 
 def damaged(source):
@@ -108,10 +118,8 @@ def damaged(source):
     Returns:
         List of indices into the source, ascending.
     """
-    from tfnets.data import preprocessing
-
     def check(index):
-        image = preprocessing.decode(source.read(index))
+        image = decode(source.read(index))
         # The image has to be looked at, or else it would not be decoded at all.
         return tf.where(tf.size(image) > 0, index, -1)
 
@@ -121,11 +129,12 @@ def damaged(source):
     return [index for index in range(len(source)) if index not in sound]
 
 
-def crop_areas(batches):
-    """The shares of their images that the crops of the first epoch of training cut out.
+def crop_areas(batches, most=20_000):
+    """The shares of their images that the first crops of training cut out.
 
     Args:
         batches: Batches whose preprocessing begins with a random crop.
+        most: how many examples to look at; the first epoch has as many as the source.
 
     Returns:
         float64 [examples] in (0, 1]: crop area / image area.
@@ -133,45 +142,94 @@ def crop_areas(batches):
     Raises:
         InputError: if there is no random crop.
     """
+    one_by_one = dataclasses.replace(batches, batch_size=1)
+    key = _key(batches)
+    dataset, locate = _walk(one_by_one, _Share(1, None), 0, min(most, len(batches.source)))
 
-    def share(position):
-        index, seed = _place(batches, position)
-        size, box = batches.preprocessing.crop_box(batches.source.read(index), seed)
+    def area(*element):
+        position, example = locate(*element)
+        seed = tf.random.experimental.stateless_fold_in(key, position)
+        size, box = batches.preprocessing.crop_box(example['image'], seed)
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
-    dataset = tf.data.Dataset.range(len(batches.source))
-    dataset = dataset.map(share, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(area, num_parallel_calls=tf.data.AUTOTUNE)
     return np.fromiter(dataset.as_numpy_iterator(), np.float64)
 
 
-def _place(batches, position):
-    """Which example stands at a position of the walk, and its seed, int32 [2]."""
-    key = [batches.seed & 0x7FFFFFFF, zlib.crc32(batches.stream.encode()) & 0x7FFFFFFF]
+def _walk(batches, share, start, stop):
+    """The encoded examples of steps start to stop.
+
+    Returns:
+        A tf.data.Dataset, and a function from its elements to the position in the walk and the
+        encoded example. They are apart so that the function runs in the parallel map that decodes.
+    """
+    source = batches.source
+    if isinstance(source, StreamedSource):
+        # Records are passed over before anything in them is parsed.
+        dataset = source.shuffled(_key(batches)).enumerate().skip(start * batches.batch_size)
+        dataset = dataset.take((stop - start) * batches.batch_size).filter(share.holds)
+        return dataset, lambda position, record: (position, source.parse(record))
+
+    def locate(position):
+        return position, source.example(_index(batches, position))
+
+    return share.positions(start, stop), locate
+
+
+def _as_is(*element):
+    return element
+
+
+def _key(batches):
+    """The seed of a walk, int32 [2]."""
+    return tf.constant([batches.seed & 0x7FFFFFFF, zlib.crc32(batches.stream.encode()) >> 1])
+
+
+def _index(batches, position):
+    """Which example stands at a position of the walk: a permutation for each epoch."""
     size = len(batches.source)
-    epoch_seed = tf.random.experimental.stateless_fold_in(key, position // size)
-    index = tf.random.experimental.index_shuffle(position % size, epoch_seed, size - 1)
-    return index, tf.random.experimental.stateless_fold_in(key, position)
+    epoch_seed = tf.random.experimental.stateless_fold_in(_key(batches), position // size)
+    return tf.random.experimental.index_shuffle(position % size, epoch_seed, size - 1)
 
 
-def _example(batches, index, seed):
-    image = batches.preprocessing(batches.source.read(index), seed)
-    return {'image': image, 'label': tf.gather(batches.source.labels, index)}
+class _Share:
+    """The part of each global batch that belongs to one process.
 
+    Args:
+        batch_size: of all processes together.
+        context: tf.distribute.InputContext, or None for a single process.
+    """
 
-def _share(batch_size, context):
-    """Examples of each global batch for this process, the first of them, and for a replica."""
-    context = context or tf.distribute.InputContext()
-    replicas = context.num_replicas_in_sync
-    if batch_size % replicas:
-        raise InputError(
-            f'--batch_size={batch_size} does not divide among {replicas} devices; '
-            f'take a multiple of {replicas}, as {-(-batch_size // replicas) * replicas}'
+    def __init__(self, batch_size, context):
+        context = context or tf.distribute.InputContext()
+        replicas = context.num_replicas_in_sync
+        if batch_size % replicas:
+            raise InputError(
+                f'--batch_size={batch_size} does not divide among {replicas} devices; '
+                f'take a multiple of {replicas}, as {-(-batch_size // replicas) * replicas}'
+            )
+        self._batch_size = batch_size
+        self._size = batch_size // context.num_input_pipelines
+        self._first = self._size * context.input_pipeline_id
+        self.replica_batch = batch_size // replicas
+
+    def positions(self, start, stop):
+        """The positions of this process in the batches start to stop, as a dataset of int64."""
+        dataset = tf.data.Dataset.range(start * self._size, stop * self._size)
+        return dataset.map(
+            lambda number: number // self._size * self._batch_size
+            + self._first
+            + number % self._size
         )
-    share = batch_size // context.num_input_pipelines
-    return share, share * context.input_pipeline_id, batch_size // replicas
+
+    def holds(self, position, _):
+        """Whether an enumerated element belongs to this process."""
+        place = position % self._batch_size
+        return (place >= self._first) & (place < self._first + self._size)
 
 
-def _finished(dataset):
+def _batched(dataset, share):
+    dataset = dataset.batch(share.replica_batch, drop_remainder=True)
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

@@ -10,6 +10,7 @@ CHANGEABLE = (
     'xla',
     'logical_devices',
     'data_dir',
+    'cache_dir',
     'run_dir',
     'overwrite',
     'dry_run',
@@ -51,6 +52,14 @@ def define_data():
         'of train/, validation/ and test/ with class folders; else a TensorFlow Datasets name.',
     )
     flags.DEFINE_string('data_dir', None, "Where TFDS's data sets lie; its own place by default.")
+    flags.DEFINE_enum(
+        'cache',
+        'memory',
+        ('memory', 'disk', 'none'),
+        'Where the encoded photos are held: read into memory at the start; each a file under '
+        '--cache_dir; or read from where they lie, TFDS sets as a stream.',
+    )
+    flags.DEFINE_string('cache_dir', '~/.cache/tfnets', 'For --cache=disk.')
     flags.DEFINE_string('train_split', 'train', 'Split to train on; a TFDS slice if you like.')
     flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
     flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')

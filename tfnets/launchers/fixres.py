@@ -124,11 +124,10 @@ def make_plan():
 
 def show(plan, strategy):
     """Prints the phases with their steps and measured speed; trains nothing that is kept."""
-    from tfnets.data import sources
     from tfnets.recipes import fixres
 
     splits = (FLAGS.train_split, FLAGS.validation_split, FLAGS.test_split)
-    data = fixres.Data(*(sources.load(FLAGS.dataset, s, FLAGS.data_dir) for s in splits))
+    data = fixres.Data(*map(objects.open_source, splits))
     network = objects.network_builder(objects.num_classes(data.train), strategy)()
     chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
     phases = fixres.dry_run(plan, network, data, chosen)

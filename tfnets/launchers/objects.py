@@ -75,6 +75,13 @@ def trainer(folder, made_strategy):
     )
 
 
+def open_source(split):
+    """Opens a split, damaged files and all."""
+    from tfnets.data import sources
+
+    return sources.load(FLAGS.dataset, split, FLAGS.data_dir, FLAGS.cache, FLAGS.cache_dir)
+
+
 def source(split, training, folder=None):
     """Opens a split and leaves out the files that do not decode.
 
@@ -91,9 +98,12 @@ def source(split, training, folder=None):
     """
     import numpy as np
 
-    from tfnets.data import pipeline, sources
+    from tfnets.data import pipeline
+    from tfnets.data.source import StreamedSource
 
-    opened = sources.load(FLAGS.dataset, split, FLAGS.data_dir)
+    opened = open_source(split)
+    if isinstance(opened, StreamedSource):
+        return opened  # too large to be looked through before every run
     path = folder / 'data.json' if folder else None
     known = read_json(path, {}) if path else {}
     if split not in known:

@@ -36,8 +36,8 @@ def summarize(batches, scores):
 
     Args:
         batches: the Batches that were evaluated.
-        scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'loss', 'top1', maybe
-            'top5'.
+        scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'label', 'loss',
+            'top1', maybe 'top5'.
 
     Returns:
         Evaluation.
@@ -54,7 +54,7 @@ def summarize(batches, scores):
     if not np.array_equal(columns['index'][order], np.arange(size)):
         raise RuntimeError(f'evaluation counted {len(order)} examples of {size}, or one twice')
     right = columns['top1'][order].astype(np.float64)
-    labels = batches.source.labels
+    labels = columns['label'][order]
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     top1 = float(right.mean())
     return Evaluation(

@@ -91,13 +91,14 @@ def evaluation_function(objective, strategy, xla):
 
     Returns:
         function(batch) -> list, for each local replica a dict of tensors [replica_batch]: 'index',
-        'loss' and the metrics.
+        'label', 'loss' and the metrics.
     """
 
     @tf.function(jit_compile=xla, autograph=False)
     def score(batch):
         losses, metrics = objective(batch, training=False)
-        return {'index': batch['index'], 'loss': losses, **metrics}
+        kept = {name: batch[name] for name in ('index', 'label')}
+        return {**kept, 'loss': losses, **metrics}
 
     @tf.function
     def evaluate(batch):

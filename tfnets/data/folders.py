@@ -1,0 +1,109 @@
+"""Folders of photos as a source: a folder for each class, maybe within one for each split."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfnets.data.source import SPLITS, Source
+from tfnets.errors import InputError
+
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
+
+
+def is_folder(dataset):
+    """Whether this name of a data set means a folder: it has a slash in it."""
+    return os.sep in dataset
+
+
+def load_folder(root, split):
+    """Opens one split of root/CLASS/*.jpg or of root/SPLIT/CLASS/*.jpg.
+
+    A split that has no folder of its own is a tenth of each class of the training photos, chosen by
+    a hash of the files' names; photos for the test may stand in a folder `val`, as ImageNet's do.
+
+    Args:
+        root: the folder.
+        split: 'train', 'validation' or 'test'.
+
+    Returns:
+        Source; classes are in the order of their folders' names.
+
+    Raises:
+        InputError: if there is no such folder or split, or no image in it.
+    """
+    root = pathlib.Path(root)
+    if split not in SPLITS:
+        raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)}')
+    if not root.is_dir():
+        raise InputError(f'--dataset={root}: there is no such folder')
+    own = _split_folders(root)
+    # The splits that have no folder of their own are cut from the training photos.
+    cut = [name for name in SPLITS if name == 'train' or name not in own]
+    folder = own.get(split, own['train'])
+    names = sorted({name for path in own.values() for name in _class_folders(path)})
+    files = {name: _images(folder / name) for name in names}
+    if split in cut:
+        files = {name: _part(paths, cut, split, folder) for name, paths in files.items()}
+    paths = [str(path) for name in names for path in files[name]]
+    labels = [label for label, name in enumerate(names) for _ in files[name]]
+    if not paths:
+        raise InputError(
+            f'--dataset={root}: no images for split {split!r}; expected {root}/CLASS/*.jpg '
+            f'(also {", ".join(_IMAGE_SUFFIXES[1:])}) or {root}/{split}/CLASS/*.jpg'
+        )
+    table = tf.constant(paths)
+    return Source(
+        name=str(root),
+        split=split,
+        class_names=tuple(names),
+        labels=np.asarray(labels, np.int32),
+        ids=np.asarray([os.path.relpath(path, root) for path in paths]),
+        num_bytes=sum(os.path.getsize(path) for path in paths),
+        read=lambda index: tf.io.read_file(table[index]),
+    )
+
+
+def _split_folders(root):
+    """Where each split lies: train, validation (or val) and test, or all of it in the root."""
+    if not (root / 'train').is_dir():
+        return {'train': root}
+    choices = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
+    found = {
+        split: root / name
+        for split, names in choices.items()
+        for name in names
+        if (root / name).is_dir()
+    }
+    if 'test' not in found and 'validation' in found:
+        found['test'] = found.pop('validation')  # the choice of anything needs photos of its own
+    return found
+
+
+def _class_folders(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _images(folder):
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.rglob('*') if path.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted(found)
+
+
+def _part(paths, cut, split, root):
+    """A class's share of a split: a tenth for each but the training set, by a hash of the names.
+
+    The hash makes the division the same on every machine, whatever order the files are listed in.
+    """
+    ranked = sorted(
+        paths,
+        key=lambda path: hashlib.sha1(path.relative_to(root).as_posix().encode()).digest(),
+    )
+    held = max(1, round(len(ranked) / 10)) if len(ranked) >= 3 else 0
+    place = cut.index(split)
+    if split == 'train':
+        return sorted(ranked[held * (len(cut) - 1) :])
+    return sorted(ranked[held * (place - 1) : held * place])

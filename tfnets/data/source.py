@@ -1,0 +1,146 @@
+"""What a source of encoded examples is: one split of a data set, before anything is decoded."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+SPLITS = ('train', 'validation', 'test')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """One split of a data set, read by index, so that its order can be any permutation.
+
+    Attributes:
+        name: of the data set.
+        split: of the data set, as it can be asked for again.
+        class_names: one for each label, in the order of labels.
+        labels: int32 [examples].
+        ids: str [examples]; stable names of the examples (a TFDS id, or a file's path).
+        num_bytes: of all image files together.
+        read: from a scalar int64 index to a scalar string, the bytes of an image file. Made of
+            TensorFlow operations.
+    """
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    ids: np.ndarray
+    num_bytes: int
+    read: Callable[[tf.Tensor], tf.Tensor]
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def num_classes(self):
+        """How many classes there are, whether or not this split has examples of each."""
+        return len(self.class_names)
+
+    def example(self, index):
+        """Returns {'image': scalar string, 'label': scalar int32} of a scalar int64 index."""
+        return {'image': self.read(index), 'label': tf.gather(self.labels, index)}
+
+    def stored(self):
+        """All examples in stored order, as a tf.data.Dataset."""
+        dataset = tf.data.Dataset.range(len(self))
+        return dataset.map(self.example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def take(self, indices):
+        """Returns a source of these examples alone; `indices` is an integer array."""
+        kept = tf.constant(np.asarray(indices, np.int64))
+        return dataclasses.replace(
+            self,
+            labels=self.labels[indices],
+            ids=self.ids[indices],
+            read=lambda index: self.read(kept[index]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedSource:
+    """One split of a data set that is too large to be held, read in passing from its files.
+
+    Its order in training is a function of the seed: a permutation of the files for each epoch,
+    a few of them read in turn, and a buffer that is drawn from.
+
+    Attributes:
+        name: of the data set.
+        split: of the data set, as it can be asked for again.
+        class_names: one for each label, in the order of labels.
+        files: dict of equally long columns, one row for each file.
+        size: number of examples.
+        num_bytes: of all image files together.
+        records: from a row of `files` to a tf.data.Dataset of its records.
+        parse: from a record to {'image': scalar string, 'label': scalar int32}.
+        buffer: examples that the next one is drawn from.
+        cycle: files that are read in turn.
+    """
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    files: dict
+    size: int
+    num_bytes: int
+    records: Callable[[dict], tf.data.Dataset]
+    parse: Callable[[tf.Tensor], dict]
+    buffer: int = 16384
+    cycle: int = 16
+
+    def __len__(self):
+        return self.size
+
+    @property
+    def num_classes(self):
+        """How many classes there are, whether or not this split has examples of each."""
+        return len(self.class_names)
+
+    def shuffled(self, key):
+        """An endless walk over the records, a new order for each epoch.
+
+        Args:
+            key: int32 [2], the seed.
+
+        Returns:
+            tf.data.Dataset of records, not parsed.
+        """
+
+        def epoch(number):
+            seed = tf.random.experimental.stateless_fold_in(key, number)
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(len(self.files['filename'])), seed
+            )
+            dataset = tf.data.Dataset.from_tensor_slices(order)
+            dataset = dataset.map(lambda row: tf.nest.map_structure(
+                lambda column: tf.gather(column, row), self.files))
+            dataset = dataset.interleave(
+                self.records,
+                cycle_length=self.cycle,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            return dataset.shuffle(
+                self.buffer, seed=tf.cast(seed[0], tf.int64), reshuffle_each_iteration=False
+            )
+
+        return tf.data.Dataset.counter().flat_map(epoch)
+
+    def stored(self):
+        """All examples in stored order, as a tf.data.Dataset."""
+        dataset = tf.data.Dataset.from_tensor_slices(self.files).flat_map(self.records)
+        return dataset.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    @property
+    def ids(self):
+        """str [examples] in stored order: file and place, as TFDS names them."""
+        columns = (self.files[name] for name in ('filename', 'skip', 'take'))
+        return np.asarray([
+            f'{os.path.basename(file)}__{place}'
+            for file, skip, take in zip(*columns, strict=True)
+            for place in range(skip, skip + take)
+        ])

@@ -1,0 +1,138 @@
+"""Data sets of TensorFlow Datasets as sources."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tfnets.data.source import SPLITS, StreamedSource
+from tfnets.errors import InputError
+
+# What the three splits are where a data set has fewer. They are slices in stored order, which
+# TensorFlow Datasets shuffles once when it prepares a set: fixed, and disjoint for ever.
+_SPLITS = {
+    'cats_vs_dogs': ('train[6000:]', 'train[4000:6000]', 'train[:4000]'),
+    'cifar10': ('train[5000:]', 'train[:5000]', 'test'),
+    'cifar100': ('train[5000:]', 'train[:5000]', 'test'),
+    'imagenet2012': ('train[10000:]', 'train[:10000]', 'validation'),
+}
+
+
+def load_tfds(name, split, data_dir=None):
+    """Opens one split of a prepared data set, to be read from its files in passing.
+
+    Args:
+        name: of the data set.
+        split: 'train', 'validation', 'test', or any slice that TFDS understands.
+        data_dir: where it lies; None for TFDS's own place.
+
+    Returns:
+        StreamedSource.
+
+    Raises:
+        InputError: if it is not there, or has no images with labels; says what would prepare it.
+    """
+    builder, info = _open(name, split, data_dir)
+    features = builder.info.features
+    decoders = _skip_decoding()
+
+    def records(file):
+        dataset = tf.data.TFRecordDataset(file['filename'])
+        return dataset.skip(file['skip']).take(file['take'])
+
+    def parse(record):
+        example = features.deserialize_example(record, decoders=decoders)
+        return {'image': example['image'], 'label': tf.cast(example['label'], tf.int32)}
+
+    return StreamedSource(
+        name=name,
+        split=info.name,
+        class_names=tuple(features['label'].names),
+        files={
+            'filename': np.asarray([file.filename for file in info.file_instructions]),
+            'skip': np.asarray([file.skip for file in info.file_instructions], np.int64),
+            'take': np.asarray([file.take for file in info.file_instructions], np.int64),
+        },
+        size=info.num_examples,
+        num_bytes=_num_bytes(builder, info),
+        records=records,
+        parse=parse,
+    )
+
+
+def _open(name, split, data_dir):
+    """The builder of a prepared data set, and its split or slice."""
+    builder = _builder(name, data_dir)
+    _check_features(builder)
+    expression = _expression(builder, name, split)
+    try:
+        info = builder.info.splits[expression]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f'{name}: no split {expression!r} ({error}); it has {", ".join(builder.info.splits)}'
+        ) from None
+    if not info.num_examples:
+        raise InputError(f'{name}: split {expression!r} is empty')
+    return builder, info
+
+
+def _num_bytes(builder, info):
+    """Of a slice: its share of the whole split's."""
+    whole = builder.info.splits[info.name.split('[')[0]]
+    return whole.num_bytes * info.num_examples // max(whole.num_examples, 1)
+
+
+def _skip_decoding():
+    import tensorflow_datasets as tfds
+
+    return {'image': tfds.decode.SkipDecoding()}
+
+
+def _builder(name, data_dir):
+    """The builder of a prepared data set, or an error that says how to prepare it."""
+    import tensorflow_datasets as tfds
+
+    folder = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f'--dataset={name}: no prepared data set of that name under {folder}, and TFDS knows '
+            f'none ({reason}); a folder of class folders is given with a slash: ./{name}'
+        ) from None
+    if not builder.info.splits:
+        raise InputError(
+            f'--dataset={name}: not prepared under {folder}; prepare it by '
+            f'python -c "import tensorflow_datasets as tfds; '
+            f"tfds.builder('{name}', data_dir='{folder}').download_and_prepare()\", "
+            'or name its place by --data_dir'
+        )
+    return builder
+
+
+def _check_features(builder):
+    features = builder.info.features
+    if not {'image', 'label'} <= set(features) or not hasattr(features['label'], 'names'):
+        raise InputError(
+            f'--dataset={builder.name}: expected features image and label (a class), '
+            f'got {", ".join(features)}'
+        )
+
+
+def _expression(builder, name, split):
+    """Turns 'train', 'validation' or 'test' into a slice of what the data set has."""
+    if split not in SPLITS:
+        return split
+    there = set(builder.info.splits)
+    if name in _SPLITS:
+        choice = _SPLITS[name]
+    elif set(SPLITS) <= there:
+        choice = SPLITS
+    elif 'test' in there:
+        choice = ('train[10%:]', 'train[:10%]', 'test')
+    elif 'validation' in there:
+        choice = ('train[10%:]', 'train[:10%]', 'validation')
+    else:
+        choice = ('train[20%:]', 'train[10%:20%]', 'train[:10%]')
+    return choice[SPLITS.index(split)]
