@@ -17,12 +17,22 @@ import ast
 import dataclasses
 import functools
 import inspect
+import math
 import operator
-
-import tensorflow as tf
 
 from tfnets.errors import InputError
 
+
+class _TensorFlow:
+    """Imports TensorFlow when it is first used, so that a line can be checked long before."""
+
+    def __getattr__(self, name):
+        import tensorflow
+
+        return getattr(tensorflow, name)
+
+
+tf = _TensorFlow()
 OPERATIONS = {}
 _ARITHMETIC = {
     ast.Add: operator.add,

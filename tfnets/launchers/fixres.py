@@ -70,33 +70,36 @@ def main():
     from tfnets.recipes import fixres
 
     plan = make_plan()
-    if FLAGS.dry_run:
-        return show(plan, strategy)
-    folder = run_folder.open_run('fixres', common_flags.resolved())
-    if (folder / 'report.md').exists():
+    values = common_flags.resolved()
+    folder = run_folder.locate('fixres', values)
+    if (folder / 'report.md').exists() and not FLAGS.overwrite:
         logging.info('%s is finished; this is its report', folder)
         print((folder / 'report.md').read_text())
-        return None
+        return
+    splits = (FLAGS.train_split, FLAGS.validation_split, FLAGS.test_split)
+    train, validation, test = map(objects.open_source, splits)
+    build = objects.network_builder(objects.num_classes(train), strategy)
+    network = build()  # what cannot be built is found out before anything is written
+    if FLAGS.dry_run:
+        show(plan, network, fixres.Data(train, validation, test), strategy)
+        return
+    run_folder.occupy(folder, 'fixres', values)
     logging.info('the run is in %s', folder)
     data = fixres.Data(
-        objects.source(FLAGS.train_split, True, folder),
-        objects.source(FLAGS.validation_split, False, folder),
-        objects.source(FLAGS.test_split, False, folder),
+        objects.sound(train, True, folder),
+        objects.sound(validation, False, folder),
+        objects.sound(test, False, folder),
     )
-    build = objects.network_builder(objects.num_classes(data.train), strategy)
-    head = objects.describe(folder, build(), strategy)
+    head = objects.describe(folder, network, strategy)
     outcome = fixres.fixres(objects.trainer(folder, strategy), build, data, plan)
     print(resolution_report.write_report(folder, outcome, plan, head))
-    return None
 
 
 def make_plan():
     """The recipe's settings, all checked."""
-    from tfnets.data import preprocessing
     from tfnets.recipes import fixres
 
     resolution = objects.resolution()
-    preprocessing.parse(FLAGS.train_preprocessing, resolution)
     fixres.test_geometry(FLAGS.eval_preprocessing, resolution)
     test = FLAGS.test_resolution
     return fixres.Plan(
@@ -122,13 +125,10 @@ def make_plan():
     )
 
 
-def show(plan, strategy):
+def show(plan, network, data, strategy):
     """Prints the phases with their steps and measured speed; trains nothing that is kept."""
     from tfnets.recipes import fixres
 
-    splits = (FLAGS.train_split, FLAGS.validation_split, FLAGS.test_split)
-    data = fixres.Data(*map(objects.open_source, splits))
-    network = objects.network_builder(objects.num_classes(data.train), strategy)()
     chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
     phases = fixres.dry_run(plan, network, data, chosen)
     trainer = objects.trainer('.', strategy)

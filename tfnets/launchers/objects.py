@@ -5,6 +5,7 @@ import pathlib
 
 from absl import flags, logging
 
+from tfnets.data import preprocessing
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
 from tfnets.launchers import app, run_folder
@@ -19,6 +20,8 @@ def check_flags():
     if FLAGS.phi is not None and FLAGS.phi < 0:
         raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
     check_data_flags()
+    for line in (FLAGS.train_preprocessing, FLAGS.eval_preprocessing):
+        preprocessing.parse(line, FLAGS.resolution or 224)
     weights = FLAGS.weights
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
@@ -60,15 +63,21 @@ def strategy():
     return made
 
 
+def xla():
+    """Whether to compile: --xla, or else on GPUs only."""
+    from tfnets.training import distribution
+
+    return distribution.default_xla() if FLAGS.xla is None else FLAGS.xla
+
+
 def trainer(folder, made_strategy):
     """The Trainer of a run's folder."""
-    from tfnets.training import distribution
     from tfnets.training.trainer import Trainer
 
     return Trainer(
         folder,
         made_strategy,
-        xla=distribution.default_xla() if FLAGS.xla is None else FLAGS.xla,
+        xla=xla(),
         steps_per_call=FLAGS.steps_per_call,
         checkpoint_minutes=FLAGS.checkpoint_minutes,
         keep_checkpoints=FLAGS.keep_checkpoints,
@@ -82,16 +91,17 @@ def open_source(split):
     return sources.load(FLAGS.dataset, split, FLAGS.data_dir, FLAGS.cache, FLAGS.cache_dir)
 
 
-def source(split, training, folder=None):
-    """Opens a split and leaves out the files that do not decode.
+def sound(opened, training, folder=None):
+    """Leaves out the examples of a source that do not decode.
 
     Args:
-        split: name of the split, or a slice.
+        opened: Source or StreamedSource; the latter is too large to be looked through, and is
+            answered as it is.
         training: whether damaged files are left out without being asked.
         folder: of the run, where what was found is kept; None to look again each time.
 
     Returns:
-        data.sources.Source.
+        Source or StreamedSource.
 
     Raises:
         InputError: if a file of an evaluation is damaged, or the data changed since the run began.
@@ -101,14 +111,14 @@ def source(split, training, folder=None):
     from tfnets.data import pipeline
     from tfnets.data.source import StreamedSource
 
-    opened = open_source(split)
     if isinstance(opened, StreamedSource):
-        return opened  # too large to be looked through before every run
+        return opened
     path = folder / 'data.json' if folder else None
     known = read_json(path, {}) if path else {}
+    split = opened.split
     if split not in known:
         bad = [str(opened.ids[index]) for index in pipeline.damaged(opened)]
-        known[split] = {'split': opened.split, 'examples': len(opened), 'damaged': bad}
+        known[split] = {'examples': len(opened), 'damaged': bad}
         if path:
             write_json(path, known)
     if known[split]['examples'] != len(opened):

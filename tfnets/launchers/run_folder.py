@@ -14,8 +14,8 @@ from tfnets.files import read_json, write_json, write_text
 from tfnets.launchers import common_flags
 
 
-def open_run(launcher, values):
-    """Makes or reopens the folder of the run that these flags ask for.
+def locate(launcher, values):
+    """Finds the folder of the run that these flags ask for; makes nothing.
 
     Args:
         launcher: name of the launcher.
@@ -25,27 +25,47 @@ def open_run(launcher, values):
         pathlib.Path of the folder.
 
     Raises:
-        InputError: if the folder holds a run with other flags, or another process is in it.
+        InputError: if the folder holds a run with other flags, or files that are no run's.
     """
-    asked = {k: _text(v) for k, v in values.items() if k not in common_flags.CHANGEABLE}
+    asked = _asked(values)
     folder = pathlib.Path(values.get('run_dir') or _default_folder(launcher, asked))
-    if values.get('overwrite') and folder.exists():
-        _check_is_run(folder)
-        shutil.rmtree(folder)
+    run = read_json(folder / 'run.json')
+    if run and not values.get('overwrite'):
+        _check_same(folder, run['flags'], asked)
+    if not run and folder.exists() and any(path.name != '.lock' for path in folder.iterdir()):
+        raise InputError(
+            f'--run_dir={folder}: there are files in it, but no run (no run.json); '
+            'name an empty folder'
+        )
+    return folder
+
+
+def occupy(folder, launcher, values):
+    """Makes the run's folder, or goes on in it; nobody else may until this process ends.
+
+    Args:
+        folder: what `locate` answered.
+        launcher: name of the launcher.
+        values: dict of the resolved flags; with 'overwrite' what is in the folder is deleted.
+
+    Raises:
+        InputError: if another process is in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _lock(folder)
-    before = read_json(folder / 'run.json')
-    if before:
-        _check_same(folder, before['flags'], asked)
-    else:
-        if any(path.name != '.lock' for path in folder.iterdir()):
-            _check_is_run(folder)
-        write_json(folder / 'run.json', {'launcher': launcher, 'flags': asked, **_surroundings()})
+    if values.get('overwrite'):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != '.lock':
+                path.unlink()
     shown = {**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False}
     lines = [f'# python -m tfnets.launchers.{launcher} --flagfile={folder}/flags.cfg']
     lines += [f'--{name}={_text(value)}' for name, value in sorted(shown.items())]
     write_text(folder / 'flags.cfg', '\n'.join(lines) + '\n')
-    return folder
+    if not (folder / 'run.json').exists():
+        started = {'launcher': launcher, 'flags': _asked(values), **_surroundings()}
+        write_json(folder / 'run.json', started)
 
 
 def add_facts(folder, facts):
@@ -59,6 +79,12 @@ def _default_folder(launcher, asked):
     return f'runs/{launcher}-{hashlib.sha1(text.encode()).hexdigest()[:10]}'
 
 
+def _asked(values):
+    """The flags that make a run what it is, as text."""
+    kept = {k: v for k, v in values.items() if k not in common_flags.CHANGEABLE}
+    return {name: _text(value) for name, value in kept.items()}
+
+
 def _text(value):
     """A flag's value as it stands in a flagfile."""
     if isinstance(value, bool):
@@ -66,14 +92,6 @@ def _text(value):
     if isinstance(value, list | tuple):
         return ','.join(map(str, value))
     return str(value)
-
-
-def _check_is_run(folder):
-    if not (folder / 'run.json').exists():
-        raise InputError(
-            f'--run_dir={folder}: there are files in it, but no run (no run.json); '
-            'name an empty folder'
-        )
 
 
 def _check_same(folder, before, asked):

@@ -8,6 +8,7 @@ logits come out in float32.
 
 import pathlib
 import re
+import warnings
 
 import h5py
 import keras
@@ -15,7 +16,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.errors import InputError
-from tfnets.models import layers
+from tfnets.models import layers, roles
 
 # How the pixels of each family were scaled when its weights were trained, by the module of
 # keras.applications that builds it. 'none': the network holds its own scaling.
@@ -35,6 +36,28 @@ _SCALING = {
     'xception': 'tf',
 }
 
+# Side in pixels of the images for which keras.applications builds a network, where not 224.
+_RESOLUTIONS = {
+    'EfficientNetB1': 240,
+    'EfficientNetB2': 260,
+    'EfficientNetB3': 300,
+    'EfficientNetB4': 380,
+    'EfficientNetB5': 456,
+    'EfficientNetB6': 528,
+    'EfficientNetB7': 600,
+    'EfficientNetV2B1': 240,
+    'EfficientNetV2B2': 260,
+    'EfficientNetV2B3': 300,
+    'EfficientNetV2S': 384,
+    'EfficientNetV2M': 480,
+    'EfficientNetV2L': 480,
+    'InceptionResNetV2': 299,
+    'InceptionV3': 299,
+    'NASNetLarge': 331,
+    'Xception': 299,
+}
+
+# Their first dense layer has a weight for each place of the image.
 _FIXED_SIZE = ('VGG16', 'VGG19')
 
 # Families whose padding keras.applications computes from the size of the images.
@@ -48,6 +71,12 @@ def names():
         for name in sorted(dir(keras.applications))
         if name[0].isupper() and _family(name) in _SCALING
     )
+
+
+def resolution(name):
+    """Returns the side in pixels of the images that a network of `names()` is meant for."""
+    _check_name(name)
+    return _RESOLUTIONS.get(name, 224)
 
 
 def keras_application(name, num_classes, *, weights=None):
@@ -87,7 +116,7 @@ def keras_application(name, num_classes, *, weights=None):
     elif weights == 'imagenet':
         source = _download(name)
     elif str(weights).endswith('.keras'):
-        source = _load_keras(weights, skeleton)
+        source = _load_keras(weights)
     else:
         classes = _classes_of_h5(weights, name, skeleton)
         source = skeleton if classes == num_classes else original(classes)
@@ -113,13 +142,13 @@ def _check_name(name):
         )
 
 
-# Building ------------------------------------------------------------------------------------
+# Building.
 
 
 def _rebuild(net, family):
     """Builds `net` again, without its weights, for images of any size, from our own layers."""
     new_names = _fresh_names(net)
-    classifier = _weighted(net)[-1]
+    classifier = roles.classifier(net)
     tail = net.layers[net.layers.index(classifier) :]
     pixels = keras.Input((None, None, 3), dtype='uint8', name='pixels')
     scaled = layers.PixelScaling(_SCALING[family], name='scaling')(pixels)
@@ -236,18 +265,11 @@ class Normalization(keras.layers.Normalization):
         return (inputs - shift) / keras.ops.maximum(deviation, keras.config.epsilon())
 
 
-# Weights -------------------------------------------------------------------------------------
+# Weights.
 
 
 def _weighted(model):
-    """Returns all layers with weights, in order, those within nested models too."""
-    found = []
-    for layer in model.layers:
-        if hasattr(layer, 'layers'):
-            found += _weighted(layer)
-        elif layer.weights:
-            found.append(layer)
-    return found
+    return [layer for layer in roles.flat_layers(model) if layer.weights]
 
 
 def _first_line(error):
@@ -316,21 +338,20 @@ def _download(name):
         ) from error
 
 
-def _load_keras(path, net):
-    """Loads a whole model; layers that Keras does not export are found in `net`."""
+def _load_keras(path):
     _check_exists(path)
-    classes = {type(layer).__name__: type(layer) for layer in net.layers}
-    custom = {name: kind for name, kind in classes.items() if not hasattr(keras.layers, name)}
     try:
-        return keras.saving.load_model(path, custom_objects=custom, compile=False)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:
-        raise InputError(f'{path}: not a model that Keras can load: {_first_line(error)}') from error
+        reason = _first_line(error)
+        raise InputError(f'{path}: not a model that Keras can load: {reason}') from error
 
 
 def _check_exists(path):
     if not pathlib.Path(path).is_file():
         raise InputError(
-            f"weights: no such file: {path}; expected 'imagenet' or a .weights.h5, .h5 or .keras file"
+            f"weights: no such file: {path}; expected 'imagenet' or a file that ends in "
+            '.weights.h5, .h5 or .keras'
         )
 
 
@@ -354,11 +375,11 @@ def _classes_of_h5(path, name, net):
             f'{path}: rename it to end in {".h5, without .weights" if old else ".weights.h5"}: '
             'Keras knows by the name which of its two formats it is'
         )
-    expected = [tuple(weight.shape) for weight in _weighted(net)[-1].weights]
+    expected = [tuple(weight.shape) for weight in roles.classifier(net).weights]
     if [shape[:-1] for shape in shapes] != [shape[:-1] for shape in expected]:
         raise InputError(
-            f'{path}: not the weights of keras:{name} with its classifier: the last layer holds '
-            f'{shapes}, expected {expected} for whatever number of classes'
+            f'{path}: not the weights of keras:{name} with its classifier (a "notop" file has '
+            f'none): found {shapes or "no such layer"}, expected {expected} but for the classes'
         )
     return shapes[-1][-1]
 
@@ -384,7 +405,7 @@ def _classifier(file, net):
 
     There a layer's place is its class and a number: layers/dense_3/vars/0.
     """
-    classifier = _weighted(net)[-1]
+    classifier = roles.classifier(net)
     kind = type(classifier)
     number = [layer for layer in net.layers if type(layer) is kind].index(classifier)
     place = kind.__name__.lower() + (f'_{number}' if number else '')
@@ -398,24 +419,29 @@ def _classifier(file, net):
 
 def _load_h5(path, name, net):
     """Loads a file into the network of keras.applications; all of one must be in the other."""
-    try:
-        net.load_weights(path)
-    except Exception as error:
+    # Of a file of Keras 3 Keras loads what it wants and ignores the rest.
+    count = _parameters_of_h5(path) if str(path).endswith('.weights.h5') else net.count_params()
+    if count != net.count_params():
         raise InputError(
-            f'{path}: not the weights of keras:{name}: {" ".join(str(error).split())[:300]}'
-        ) from error
-    if str(path).endswith('.weights.h5') and _parameters_of_h5(path) != net.count_params():
-        raise InputError(
-            f'{path}: not the weights of keras:{name}: it holds {_parameters_of_h5(path)} '
-            f'parameters, expected {net.count_params()}'
+            f'{path}: not the weights of keras:{name}: it holds {count} parameters, expected '
+            f'{net.count_params()}'
         )
+    try:
+        with warnings.catch_warnings():
+            # Before it raises, Keras warns of each of some hundred lists that it cannot fill.
+            warnings.simplefilter('ignore')
+            net.load_weights(path)
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300]
+        raise InputError(f'{path}: not the weights of keras:{name}: {reason}') from error
 
 
 def _parameters_of_h5(path):
-    """Counts the parameters in a file of Keras 3: it loads what it wants and ignores the rest."""
+    """Counts the parameters of a network in a file of Keras 3."""
     counted = []
 
     def count(place, item):
+        # Not counted: an optimizer's variables and the states of Keras' random generators.
         if isinstance(item, h5py.Dataset) and 'layer' in place and 'seed_generator' not in place:
             counted.append(int(item.size))
 

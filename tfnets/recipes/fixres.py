@@ -16,7 +16,7 @@ from absl import logging
 
 from tfnets.data import pipeline, preprocessing
 from tfnets.data.pipeline import Batches
-from tfnets.data.sources import Source
+from tfnets.data.source import Source
 from tfnets.errors import InputError
 from tfnets.models import roles
 from tfnets.training.evaluation import Evaluation

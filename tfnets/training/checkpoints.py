@@ -1,14 +1,15 @@
 """What a phase saves on the way, and at its end."""
 
-import logging
 import pathlib
 
 import tensorflow as tf
+from absl import logging
 
+from tfnets.errors import InputError
 from tfnets.files import replacing
 
 # What reading a file that was cut short, or is another network's, can raise.
-_UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError)
+_UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError, LookupError)
 
 
 class Checkpoints:
@@ -41,6 +42,9 @@ class Checkpoints:
 
         Returns:
             Whether there was one.
+
+        Raises:
+            InputError: if there are checkpoints and none can be read.
         """
         for path in reversed(self._manager.checkpoints):
             try:
@@ -50,6 +54,11 @@ class Checkpoints:
                 reason = str(error).splitlines()[0]
                 logging.warning('checkpoint %s cannot be read (%s); trying the one before', path,
                                 reason)
+        if self._manager.checkpoints:
+            raise InputError(
+                f'{self._manager.directory}: no checkpoint can be read; bring one back, or start '
+                'anew by --overwrite'
+            )
         return False
 
 
@@ -64,6 +73,15 @@ def save_model(model, path):
     """Writes a .keras file whole or not at all; Keras itself would write it in place."""
     with replacing(pathlib.Path(path)) as temporary:
         model.save(temporary)
+
+
+def load_model(path):
+    """Loads a network that `save_model` wrote, with this library's layers in it."""
+    import keras
+
+    from tfnets.models import layers  # noqa: F401 - registers them
+
+    return keras.saving.load_model(path)
 
 
 class _Modules(tf.Module):

@@ -177,6 +177,11 @@ class Trainer:
         folder = self.folder(phase.name)
         for name, module in phase.objective.modules.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
+        if phase.validation:
+            seen = phase.validation.preprocessing
+            inputs = {'preprocessing': seen.line, 'resolution': seen.resolution}
+            names = list(phase.validation.source.class_names)
+            write_json(folder / 'inputs.json', {**inputs, 'class_names': names})
         result = PhaseResult(
             phase.name,
             phase.steps,

@@ -1,0 +1,27 @@
+"""Settings for all tests: two logical CPUs, so that replicas can be tested, and quiet logs."""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
+
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope='session')
+def one_device():
+    """The default strategy."""
+    return tf.distribute.get_strategy()
+
+
+@pytest.fixture(scope='session')
+def two_devices():
+    """A MirroredStrategy on two logical CPUs; one for all tests."""
+    from tfnets.training.distribution import make_strategy
+
+    return make_strategy('mirrored')

@@ -1,0 +1,424 @@
+"""Sources: folders of photos, sets of TensorFlow Datasets, and what is said where there are none."""
+
+import io
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfnets.data import caching, sources, tfds_sets
+from tfnets.data.folders import load_folder
+from tfnets.data.pipeline import damaged
+from tfnets.data.source import SPLITS, StreamedSource
+from tfnets.errors import InputError
+
+# --------------------------------------------------------------------------------------- folders
+
+
+def make_folder(root, counts, suffix='.jpg'):
+    """Writes root/NAME/0.jpg ... for each name; each file holds its own path, for none is decoded."""
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            path = root / name / f'{number}{suffix}'
+            path.write_text(f'{name}/{path.name}')
+    return root
+
+
+def splits(root):
+    return {split: load_folder(root, split) for split in SPLITS}
+
+
+def ids(source):
+    return set(source.ids.tolist())
+
+
+def contents(source):
+    return [source.read(index).numpy().decode() for index in range(len(source))]
+
+
+def test_classes_are_the_folders_in_the_order_of_their_names(tmp_path):
+    counts = {'zebra': 3, 'Ant': 4, 'bee': 5, '10': 6, '9': 7}
+    for split, source in splits(make_folder(tmp_path, counts)).items():
+        assert source.class_names == ('10', '9', 'Ant', 'bee', 'zebra')
+        assert source.num_classes == 5
+        assert source.split == split
+        assert source.labels.dtype == np.int32
+        assert [source.class_names[label] for label in source.labels] == [
+            pathlib.Path(name).parent.name for name in source.ids
+        ]
+        assert contents(source) == source.ids.tolist()
+        assert source.num_bytes == sum(len(content) for content in contents(source))
+
+
+def test_a_folder_of_classes_is_cut_into_three_disjoint_splits(tmp_path):
+    counts = {'a': 100, 'b': 37, 'c': 3, 'd': 2, 'e': 1}
+    cut = splits(make_folder(tmp_path, counts))
+    everything = {f'{name}/{i}.jpg' for name, count in counts.items() for i in range(count)}
+    assert set().union(*map(ids, cut.values())) == everything
+    assert sum(len(source) for source in cut.values()) == len(everything)
+    held = {name: np.bincount(source.labels, minlength=5).tolist() for name, source in cut.items()}
+    # A tenth, and at least one of three; fewer than three are for training.
+    assert held == {
+        'train': [80, 29, 1, 2, 1], 'validation': [10, 4, 1, 0, 0], 'test': [10, 4, 1, 0, 0]
+    }
+    assert cut['test'].ids.tolist() != sorted(everything)[:10]  # not the first of each class
+
+
+def test_the_cut_depends_on_the_names_alone(tmp_path, monkeypatch):
+    counts = {'a': 40, 'b': 25}
+    first = {n: s.ids.tolist() for n, s in splits(make_folder(tmp_path / 'x', counts)).items()}
+    make_folder(tmp_path / 'y' / 'z', dict(reversed(counts.items())))
+    for method in ('rglob', 'iterdir', 'glob'):
+        listed = getattr(pathlib.Path, method)
+        monkeypatch.setattr(
+            pathlib.Path, method, lambda *args, f=listed: reversed(sorted(f(*args)))
+        )
+    assert {n: s.ids.tolist() for n, s in splits(tmp_path / 'y' / 'z').items()} == first
+
+
+@pytest.mark.parametrize('validation', ['val', 'validation'])
+def test_folders_of_splits_are_used_as_they_are(tmp_path, validation):
+    make_folder(tmp_path, {'train/a': 12, 'train/b': 8, f'{validation}/a': 5, 'test/b': 3})
+    found = splits(tmp_path)
+    assert {name: len(source) for name, source in found.items()} == {
+        'train': 20, 'validation': 5, 'test': 3
+    }
+    for name, folder in (('train', 'train'), ('validation', validation), ('test', 'test')):
+        assert {pathlib.Path(i).parts[0] for i in found[name].ids} == {folder}
+        assert found[name].class_names == ('a', 'b')  # also where a class has no photo
+    assert found['test'].labels.tolist() == [1, 1, 1]
+
+
+def test_without_a_test_folder_val_is_the_test_and_validation_is_cut_from_train(tmp_path):
+    make_folder(tmp_path, {'train/a': 40, 'train/b': 20, 'val/a': 5, 'val/b': 6})
+    found = splits(tmp_path)
+    assert ids(found['test']) == {f'val/{c}/{i}.jpg' for c, n in ('a5', 'b6') for i in range(int(n))}
+    assert np.bincount(found['validation'].labels).tolist() == [4, 2]
+    assert np.bincount(found['train'].labels).tolist() == [36, 18]
+    everything = {f'train/{c}/{i}.jpg' for c, n in (('a', 40), ('b', 20)) for i in range(n)}
+    assert ids(found['train']) | ids(found['validation']) == everything
+
+
+@pytest.mark.parametrize('test', [{}, {'test/a': 7}])
+def test_splits_without_a_folder_are_cut_from_train(tmp_path, test):
+    make_folder(tmp_path, {'train/a': 50} | test)
+    found = splits(tmp_path)
+    assert {name: len(source) for name, source in found.items()} == (
+        {'train': 45, 'validation': 5, 'test': 7} if test
+        else {'train': 40, 'validation': 5, 'test': 5}
+    )
+    everything = {f'train/a/{i}.jpg' for i in range(50)} | {f'test/a/{i}.jpg' for i in range(7 * len(test))}
+    assert set().union(*map(ids, found.values())) == everything
+
+
+def test_every_suffix_in_either_case_and_nothing_else(tmp_path):
+    good = ['1.jpg', '2.JPG', '3.jpeg', '4.JPEG', '5.png', '6.PNG', '7.gif', '8.Bmp', 'x.y.jpg']
+    bad = ['notes.txt', 'jpg', 'a.jpg.zip', 'Thumbs.db', 'b.mp4']
+    (tmp_path / 'train' / 'a' / 'deep').mkdir(parents=True)
+    for name in good + bad:
+        (tmp_path / 'train' / 'a' / name).write_bytes(b'x')
+    (tmp_path / 'train' / 'a' / 'deep' / '9.jpg').write_bytes(b'x')
+    (tmp_path / 'README.txt').write_text('')
+    found = set().union(*map(ids, splits(tmp_path).values()))
+    assert found == {f'train/a/{name}' for name in [*good, 'deep/9.jpg']}
+
+
+def test_take_keeps_these_examples_alone(tmp_path):
+    source = load_folder(make_folder(tmp_path, {'train/a': 5, 'train/b': 5, 'test/b': 1}), 'train')
+    kept = source.take(np.asarray([7, 0, 3]))
+    assert len(kept) == 3
+    assert kept.labels.tolist() == source.labels[[7, 0, 3]].tolist()
+    assert kept.ids.tolist() == source.ids[[7, 0, 3]].tolist()
+    assert contents(kept) == [contents(source)[index] for index in (7, 0, 3)]
+    stored = list(kept.stored().as_numpy_iterator())
+    assert [e['image'].decode() for e in stored] == contents(kept)
+    assert [e['label'] for e in stored] == kept.labels.tolist()
+    twice = kept.take(np.asarray([2]))
+    assert contents(twice) == [contents(source)[3]]
+    assert twice.labels.tolist() == [source.labels[3]]
+
+
+def test_a_name_with_a_slash_is_a_folder(tmp_path, monkeypatch):
+    make_folder(tmp_path / 'photos', {'a': 10, 'b': 10})
+    monkeypatch.chdir(tmp_path)
+    for name in ('./photos', 'photos/', str(tmp_path / 'photos')):
+        assert sources.load(name, 'train', cache='none').class_names == ('a', 'b')
+
+
+def test_home_is_written_as_a_tilde(tmp_path, monkeypatch):
+    make_folder(tmp_path / 'photos', {'a': 10, 'b': 10})
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert len(sources.load('~/photos', 'train', cache='none')) == 16
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match='no such folder') as error:
+        sources.load(f'{tmp_path}/nowhere', 'train')
+    assert f'{tmp_path}/nowhere' in str(error.value)
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match='no such folder'):
+        sources.load(f'{tmp_path}/file', 'train')
+
+
+@pytest.mark.parametrize(
+    'counts', [{}, {'a': 0, 'b': 0}, {'train': 5}, {'train/a': 0, 'test/a': 3}]
+)
+def test_a_folder_without_photos_is_answered_by_what_is_expected(tmp_path, counts):
+    with pytest.raises(InputError) as error:
+        sources.load(str(make_folder(tmp_path, counts)), 'train')
+    for part in (str(tmp_path), "'train'", f'{tmp_path}/CLASS/*.jpg', 'train/CLASS', '.png'):
+        assert part in str(error.value)
+
+
+def test_photos_that_stand_in_no_class_are_not_enough(tmp_path):
+    (tmp_path / '1.jpg').write_bytes(b'x')
+    with pytest.raises(InputError, match='CLASS'):
+        sources.load(str(tmp_path), 'train')
+
+
+def test_a_split_too_small_to_be_cut_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="'validation'"):
+        sources.load(str(make_folder(tmp_path, {'a': 2, 'b': 1})), 'validation')
+
+
+@pytest.mark.parametrize('split', ['train[:10%]', 'val', 'all', ''])
+def test_a_folder_has_three_splits(tmp_path, split):
+    with pytest.raises(InputError, match='train, validation, test') as error:
+        sources.load(str(make_folder(tmp_path, {'a': 20})), split)
+    assert str(tmp_path) in str(error.value)
+    assert repr(split) in str(error.value)
+
+
+def test_hidden_folders_are_no_classes(tmp_path):
+    make_folder(tmp_path, {'a': 10, '.ipynb_checkpoints': 0, '.git/objects': 0})
+    assert load_folder(tmp_path, 'train').class_names == ('a',)
+
+
+def test_splits_without_train_are_not_taken_for_classes(tmp_path):
+    make_folder(tmp_path, {'val/a': 10, 'test/a': 10, 'val/b': 10, 'test/b': 10})
+    try:
+        assert load_folder(tmp_path, 'test').class_names == ('a', 'b')
+    except InputError as error:
+        assert str(tmp_path) in str(error)
+
+
+def test_a_link_to_nothing_is_a_damaged_file(tmp_path):
+    make_folder(tmp_path, {'train/a': 0, 'test/a': 1})
+    (tmp_path / 'train/a/0.jpg').symlink_to(tmp_path / 'gone.jpg')
+    try:
+        assert damaged(load_folder(tmp_path, 'train')) == [0]
+    except InputError as error:
+        assert '0.jpg' in str(error)
+
+
+# --------------------------------------------------------------------------- TensorFlow Datasets
+
+
+class TinyPhotos(tfds.core.GeneratorBasedBuilder):
+    """Photos of one pixel, red by their number."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    counts = {'train': 23}
+
+    def _info(self):
+        features = {
+            'image': tfds.features.Image(encoding_format='png'),
+            'label': tfds.features.ClassLabel(names=['pear', 'apple', 'fig']),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, _):
+        return {split: self._generate_examples(split) for split in self.counts}
+
+    def _generate_examples(self, split):
+        for number in range(self.counts[split]):
+            pixel = np.asarray([[[number, len(split), 0]]], np.uint8)
+            file = io.BytesIO(tf.io.encode_png(pixel).numpy())
+            yield number, {'image': file, 'label': number % 3}
+
+
+class TinyTexts(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({'text': tfds.features.Text(), 'label': np.int64})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, _):
+        return {'train': self._generate_examples()}
+
+    def _generate_examples(self):
+        yield 0, {'text': 'a photo', 'label': 0}
+
+
+def prepare(builder, data_dir, shards=2, **options):
+    made = builder(data_dir=data_dir, **options)
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
+    return made
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
+    """Only a training split, in two files."""
+    folder = tmp_path_factory.mktemp('tfds')
+    return folder, prepare(TinyPhotos, folder)
+
+
+def as_tfds_reads(builder, split):
+    return list(tfds.as_numpy(builder.as_dataset(
+        split=split,
+        decoders={'image': tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
+    )))
+
+
+@pytest.mark.parametrize(
+    'split', ['train', 'validation', 'test', 'train[5:20]', 'train[:50%]', 'train[12:]',
+              'train[:2]+train[9:14]']
+)
+def test_examples_and_ids_are_those_of_tfds(tiny, split):
+    folder, builder = tiny
+    source = sources.load('tiny_photos', split, folder, cache='none')
+    assert isinstance(source, StreamedSource)
+    assert source.class_names == ('pear', 'apple', 'fig')
+    expected = as_tfds_reads(builder, source.split)
+    assert source.ids.tolist() == [e['tfds_id'].decode() for e in expected]
+    assert len(source) == len(expected)
+    stored = list(source.stored().as_numpy_iterator())
+    assert [e['image'] for e in stored] == [e['image'] for e in expected]
+    assert [e['label'] for e in stored] == [e['label'] for e in expected]
+    assert stored[0]['label'].dtype == np.int32
+    held = sources.load('tiny_photos', split, folder, cache='memory')
+    assert held.ids.tolist() == source.ids.tolist()
+    assert [held.read(i).numpy() for i in range(len(held))] == [e['image'] for e in expected]
+    assert held.labels.tolist() == [e['label'] for e in expected]
+    assert held.class_names == source.class_names
+    assert held.split == source.split
+
+
+def test_slices_cross_files(tiny):
+    source = sources.load('tiny_photos', 'train[5:20]', tiny[0], cache='none')
+    assert len(set(source.files['filename'])) == 2
+    assert len(source) == 15
+
+
+COUNTS = [
+    {'train': 23},
+    {'train': 23, 'test': 5},
+    {'train': 23, 'validation': 4},
+    {'train': 23, 'validation': 4, 'test': 5},
+]
+
+
+@pytest.mark.parametrize('counts', COUNTS, ids=lambda counts: '+'.join(counts))
+def test_the_three_splits_are_disjoint_and_whole(tmp_path, monkeypatch, counts):
+    monkeypatch.setattr(TinyPhotos, 'counts', counts)
+    prepare(TinyPhotos, tmp_path, shards=3)
+    found = {s: sources.load('tiny_photos', s, tmp_path, cache='none') for s in SPLITS}
+    named = [name for source in found.values() for name in source.ids]
+    assert len(named) == len(set(named)) == sum(counts.values())
+    if 'test' in counts:
+        assert len(found['test']) == counts['test']
+    if len(counts) == 3:
+        assert {name: len(source) for name, source in found.items()} == counts
+
+
+@pytest.mark.parametrize(
+    ('name', 'sizes', 'expected'),
+    [
+        # AdamStein97's split of cats_vs_dogs; ImageNet's 50 000 are the test of every paper.
+        ('cats_vs_dogs', {'train': 23262}, {'test': 4000}),
+        ('cifar10', {'train': 50000, 'test': 10000}, {'test': 10000}),
+        ('cifar100', {'train': 50000, 'test': 10000}, {'test': 10000}),
+        ('imagenet2012', {'train': 1281167, 'validation': 50000}, {'test': 50000}),
+    ],
+)
+def test_known_sets_are_cut_into_disjoint_slices(name, sizes, expected):
+    there = {
+        split: tfds.core.SplitInfo(name=split, shard_lengths=[size], num_bytes=0)
+        for split, size in sizes.items()
+    }
+    seen = {split: np.zeros(size, int) for split, size in sizes.items()}
+    for split, expression in zip(SPLITS, tfds_sets._SPLITS[name], strict=True):
+        (part,) = tfds.core.ReadInstruction.from_spec(expression).to_absolute(there)
+        place = seen[part.splitname][part.from_ : part.to]
+        place += 1
+        assert len(place) == expected.get(split, len(place)) > 0
+    assert all((times == 1).all() for times in seen.values())
+
+
+def test_the_sample_needs_no_place():
+    for split, count in (('train', 675), ('validation', 57), ('test', 661)):
+        source = sources.load('sample', split)
+        assert len(source) == len(source.ids) == len(source.labels) == count
+        assert source.num_classes == 14
+    assert len(sources.load('sample', 'train[:7]')) == 7
+
+
+def test_an_unknown_set_is_named_with_its_place(tmp_path):
+    with pytest.raises(InputError) as error:
+        sources.load('no_such_set', 'train', tmp_path)
+    for part in ('--dataset=no_such_set', str(tmp_path), './no_such_set'):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize('there', [True, False])
+def test_a_set_that_is_not_prepared_comes_with_the_command(tmp_path, there):
+    folder = tmp_path if there else tmp_path / 'nowhere'
+    with pytest.raises(InputError) as error:
+        sources.load('cifar10', 'train', folder)
+    for part in ('--dataset=cifar10', 'not prepared', str(folder), 'download_and_prepare()',
+                 '--data_dir', "tfds.builder('cifar10'"):
+        assert part in str(error.value)
+    assert not (tmp_path / 'nowhere').exists()
+
+
+def test_a_version_that_there_is_not_is_an_error(tmp_path):
+    with pytest.raises(InputError, match='9.9.9'):
+        sources.load('cifar10:9.9.9', 'train', tmp_path)
+
+
+def test_a_set_without_images_is_an_error(tmp_path):
+    prepare(TinyTexts, tmp_path, shards=1)
+    with pytest.raises(InputError, match='expected features image and label.*got.*text') as error:
+        sources.load('tiny_texts', 'train', tmp_path)
+    assert '--dataset=tiny_texts' in str(error.value)
+
+
+@pytest.mark.parametrize('split', ['dev', 'train[a:]', 'train[', '', 'train[99:]', 'all[:50%]'])
+def test_a_split_that_there_is_not_is_answered_by_those_that_there_are(tiny, split):
+    with pytest.raises(InputError, match='tiny_photos: no split.*it has train') as error:
+        sources.load('tiny_photos', split, tiny[0])
+    assert '\n' not in str(error.value)
+
+
+def test_an_empty_slice_is_an_error(tiny):
+    with pytest.raises(InputError, match=r"'train\[:1%\]' is empty"):
+        sources.load('tiny_photos', 'train[:1%]', tiny[0])
+
+
+def test_a_set_in_another_file_format_is_read_or_refused(tmp_path):
+    pytest.importorskip('array_record')
+    prepare(TinyPhotos, tmp_path, file_format='array_record')
+    try:
+        assert len(sources.load('tiny_photos', 'train', tmp_path)) == 18
+    except InputError as error:
+        assert 'array_record' in str(error)
+
+
+@pytest.mark.parametrize('split', ['train', 'train[:50%]', 'train[:5]+train[9:]', 'all'])
+def test_a_slice_has_its_share_of_the_bytes(tiny, split, monkeypatch):
+    source = sources.load('tiny_photos', split, tiny[0], cache='none')
+    held = sum(len(example['image']) for example in source.stored().as_numpy_iterator())
+    assert held <= source.num_bytes <= 2 * held  # records hold names and labels, too
+    monkeypatch.setattr(caching, 'MEMORY_LIMIT', held - 1)
+    with pytest.raises(InputError, match='held in memory'):
+        sources.load('tiny_photos', split, tiny[0])
+
+
+def test_an_unknown_cache_is_answered_by_those_that_there_are():
+    with pytest.raises(InputError, match='--cache=ram: expected memory, disk or none'):
+        sources.load('sample', 'train[:3]', cache='ram')

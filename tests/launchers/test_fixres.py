@@ -1,0 +1,154 @@
+"""python -m tfnets.launchers.fixres and evaluate, whole, and what they refuse."""
+
+import json
+import pathlib
+import time
+
+import pytest
+
+FLAGS = pathlib.Path(__file__).parents[2] / 'flags'
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, launch, tiny):
+    folder = tmp_path_factory.mktemp('fixres') / 'run'
+    done = launch('fixres', *tiny, f'--run_dir={folder}', '--tune=classifier_and_last_bn,all')
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_whole_run_writes_its_report(finished):
+    folder, done = finished
+    report = json.loads((folder / 'report.json').read_text())
+    names = [row['name'][:3] for row in report['results']]
+    assert set(names) == {'(a)', '(b)', '(c)', '(d)'}
+    assert all(row['examples'] == 57 for row in report['results'])
+    assert {'name', 'top1', 'loss', 'resolution', 'examples', 'minutes'} <= set(
+        report['results'][0]
+    )
+    assert (folder / 'report.md').read_text() in done.stdout
+    assert (folder / 'accuracy_by_resolution.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_run_folder_explains_itself(finished):
+    folder, _ = finished
+    run = json.loads((folder / 'run.json').read_text())
+    assert run['trainable_parameters'] == 50_252
+    assert {'tensorflow', 'keras', 'tfnets', 'python'} <= set(run['versions'])
+    assert list((folder / 'tensorboard' / 'train').glob('*/events.*'))
+    lines = (folder / 'metrics.jsonl').read_text().splitlines()
+    assert {'loss', 'top1', 'learning_rate', 'images_per_second', 'input_wait'} <= set(
+        json.loads(lines[0])
+    )
+
+
+def test_a_finished_run_prints_its_report_again(finished, launch):
+    folder, first = finished
+    again = launch('fixres', f'--flagfile={folder}/flags.cfg')
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+
+
+def test_other_flags_on_the_same_run_are_refused_by_name(finished, launch):
+    folder, _ = finished
+    refused = launch('fixres', f'--flagfile={folder}/flags.cfg', '--epochs=3', '--seed=4')
+    assert refused.returncode == 2
+    assert '--epochs was 2.0, is 3.0; --seed was 0, is 4' in refused.stderr
+    assert '--overwrite' in refused.stderr
+
+
+def test_evaluate_gives_the_reports_numbers(finished, launch, tmp_path):
+    folder, _ = finished
+    report = json.loads((folder / 'report.json').read_text())
+    chosen = report['resolutions']['chosen']
+    output = tmp_path / 'scores.json'
+    done = launch('evaluate', f'--run_dir={folder}', '--phase=finetune_all', '--split=validation',
+                  f'--output={output}')
+    assert done.returncode == 0, done.stderr
+    (score,) = json.loads(output.read_text())['results']
+    (row,) = (r for r in report['results'] if r['name'].startswith('(c) fine-tuned: all'))
+    assert score['resolution'] == row['resolution'] == chosen
+    assert (score['top1'], score['loss']) == (row['top1'], pytest.approx(row['loss'], abs=1e-5))
+
+
+def test_evaluate_refuses_what_is_not_there(finished, launch, tmp_path):
+    folder, _ = finished
+    for flags, text in [
+        ([f'--run_dir={tmp_path}'], 'no run in it'),
+        ([f'--run_dir={folder}', '--phase=nonsense'], 'finetune_all'),
+        ([], '--run_dir'),
+    ]:
+        refused = launch('evaluate', *flags)
+        assert refused.returncode == 2
+        assert text in refused.stderr
+
+
+def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
+    done = launch('fixres', *tiny, f'--run_dir={tmp_path}/run', '--dry_run')
+    assert done.returncode == 0, done.stderr
+    assert 'train: 2 epochs, 8 steps of 16 at 32 px' in done.stdout
+    assert 'control_classifier_and_last_bn' in done.stdout
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        (['--model=resnet_51'], 'mbconv_a'),
+        (['--train_preprocessing=decode | blur(3)'], 'decode_area_crop'),
+        (['--train_preprocessing=decode_area_crop(64, 0.2)'], 'high: float'),
+        (["--eval_preprocessing=__import__('os').system('true')"], 'operations joined by |'),
+        (['--data_dir=/no/such/place', '--dataset=cifar10'], 'download_and_prepare'),
+        (['--dataset={empty}/'], 'class folders'),
+        (['--dataset=/no/such/place'], 'no such folder'),
+        (['--phi=-1'], '--phi=-1'),
+        (['stray'], "'stray'"),
+        (['--epoch=3'], 'epoch'),
+        (['--epochs=three'], 'three'),
+        (['--tune=everything'], 'classifier_and_last_bn'),
+        (['--resolutions=64,big'], 'big'),
+        (['--weights=/no/such/file'], 'no such file'),
+        (['--strategy=mirrored', '--logical_devices=2', '--batch_size=63'], 'as 64'),
+        (['--dataset=no_such_set'], '--dataset=no_such_set'),
+        (['--dataset=sample', '--train_split=holiday'], 'holiday'),
+        (['--num_classes=3'], '14 classes'),
+        (['--alpha=2', '--model=keras:MobileNetV2'], '--alpha'),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
+    (tmp_path / 'empty').mkdir()
+    flags = [flag.format(empty=tmp_path / 'empty') for flag in flags]
+    start = time.monotonic()
+    refused = launch('fixres', f'--run_dir={tmp_path}/run', *flags)
+    assert refused.returncode == 2, refused.stderr
+    assert text in refused.stderr
+    assert refused.stderr.startswith('error: ')
+    assert refused.stderr.count('\n') == 1
+    assert not (tmp_path / 'run').exists()
+    # Five seconds on an idle machine; tests run side by side.
+    assert time.monotonic() - start < 30
+
+
+def test_a_flagfile_line_without_dashes_is_refused(launch, tmp_path):
+    (tmp_path / 'bad.cfg').write_text('--epochs=1\nseed=3\n')
+    refused = launch('fixres', f'--flagfile={tmp_path}/bad.cfg')
+    assert refused.returncode == 2
+    assert "'seed=3'" in refused.stderr
+
+
+def test_help_lists_our_flags_without_tensorflow(launch):
+    shown = launch('fixres', '--help')
+    assert '--train_preprocessing' in shown.stdout
+    assert 'mbconv_c' in shown.stdout
+    assert '--tfds' not in shown.stdout
+
+
+@pytest.mark.parametrize('path', sorted(FLAGS.rglob('*.cfg')), ids=lambda path: path.name)
+def test_every_flagfile_is_understood(launch, path):
+    """Reads each shipped flagfile; a model that is not there stops it before anything is done."""
+    refused = launch(path.parent.name, f'--flagfile={path}', '--model=none_such')
+    assert refused.returncode == 2
+    assert refused.stderr.startswith('error: --model=none_such')
+    text = path.read_text()
+    assert text.startswith('#')
+    assert '--run_dir=runs/' in text

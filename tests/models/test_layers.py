@@ -1,0 +1,104 @@
+"""The shared building blocks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfnets.models import layers, mbconv, roles
+
+
+@pytest.mark.parametrize(
+    ('mode', 'preprocess_input'),
+    [
+        ('caffe', keras.applications.resnet.preprocess_input),
+        ('tf', keras.applications.resnet_v2.preprocess_input),
+        ('torch', keras.applications.densenet.preprocess_input),
+        ('none', keras.applications.efficientnet.preprocess_input),
+        ('unit', lambda pixels: pixels / 255),
+    ],
+)
+def test_pixel_scaling_is_that_of_keras_applications(mode, preprocess_input):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    expected = preprocess_input(pixels.astype(np.float32))
+    np.testing.assert_allclose(layers.PixelScaling(mode)(pixels), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_hash_is_uniform_and_the_same_under_xla():
+    seeds = tf.constant([[0, 0], [0, 1], [1, 0], [2**31 - 1, -1]], tf.int32)
+    numbers = layers.uniform_per_example(seeds, 7, [10_000])
+    compiled = tf.function(
+        lambda: layers.uniform_per_example(seeds, 7, [10_000]), jit_compile=True
+    )()
+    np.testing.assert_array_equal(numbers, compiled)
+    assert 0 <= np.min(numbers) and np.max(numbers) < 1
+    for row in numbers.numpy():
+        counts = np.histogram(row, 20, (0, 1))[0]
+        assert np.sum((counts - 500) ** 2 / 500) < 45  # chi-squared, 19 degrees: p = 0.0007
+    assert np.abs(np.corrcoef(numbers) - np.eye(4)).max() < 0.04
+
+
+def test_dropout_is_a_function_of_each_examples_seed():
+    dropout = layers.Dropout(0.4, name='dropout')
+    values = tf.ones([3, 50, 40])
+    seeds = tf.constant([[1, 5], [1, 6], [1, 7]])
+    with layers.example_seeds(seeds):
+        first = dropout(values, training=True).numpy()
+    with layers.example_seeds(seeds[::-1]):
+        turned = dropout(values[:, :, :], training=True).numpy()
+    np.testing.assert_array_equal(first, turned[::-1])
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.6)}
+    assert abs((first == 0).mean() - 0.4) < 0.02
+    assert np.abs(np.corrcoef(first.reshape(3, -1)) - np.eye(3)).max() < 0.1
+
+
+def test_dropout_needs_seeds_only_in_training():
+    dropout = layers.Dropout(0.5)
+    np.testing.assert_array_equal(dropout(tf.ones([2, 3]), training=False), np.ones([2, 3]))
+    with pytest.raises(RuntimeError, match='example_seeds'):
+        dropout(tf.ones([2, 3]), training=True)
+
+
+def test_drop_connect_drops_whole_examples():
+    layer = layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))
+    seeds = tf.stack([tf.zeros(200, tf.int32), tf.range(200)], 1)
+    with layers.example_seeds(seeds):
+        dropped = layer(tf.ones([200, 2, 2, 3]), training=True).numpy()
+    assert (dropped.reshape(200, -1).std(1) == 0).all()
+    assert 70 < (dropped[:, 0, 0, 0] == 0).sum() < 130
+
+
+def test_batch_norm_in_inference_mode_leaves_its_statistics():
+    layer = layers.BatchNormalization()
+    values = np.random.default_rng(0).normal(3, 2, (64, 5)).astype(np.float32)
+    layer.build(values.shape)
+    layer.inference_mode = True
+    np.testing.assert_array_equal(layer(values, training=True), layer(values, training=False))
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(5))
+    layer.inference_mode = False
+    layer(values, training=True)
+    np.testing.assert_allclose(layer.moving_mean, 0.01 * values.mean(0), rtol=1e-4)
+
+
+def test_roles_of_a_hand_made_network():
+    model = mbconv.hand_made('c', 2)
+    assert roles.classifier(model).name == 'classifier'
+    assert roles.last_batch_norm(model).name == 'head.norm'
+    counts = {}
+    for role in roles.variable_roles(model).values():
+        counts[role] = counts.get(role, 0) + 1
+    norms = len(roles.batch_norms(model))
+    assert counts['scale'] == counts['offset'] == norms
+    assert counts['kernel'] == counts['bias']
+
+
+def test_last_batch_norm_of_resnet50_is_that_of_the_official_code():
+    model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), include_top=False,
+                                        pooling='avg')
+    assert roles.last_batch_norm(model).name == 'conv5_block3_3_bn'
+
+
+def test_a_network_without_batch_norm_has_no_last_one():
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels))
+    assert roles.last_batch_norm(model) is None

@@ -1,0 +1,270 @@
+"""Phases: resuming to the bit, the record of a run, what stops it, evaluation."""
+
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfnets.data import preprocessing, sources
+from tfnets.data.pipeline import Batches
+from tfnets.errors import NotFinite, Preempted
+from tfnets.models import layers
+from tfnets.training import trainer as trainer_module
+from tfnets.training.logging import read_metrics
+from tfnets.training.objectives import Classification
+from tfnets.training.optimizers import Optimizer
+from tfnets.training.phase import Phase, Treatment
+from tfnets.training.schedules import Constant, Cosine
+from tfnets.training.trainer import Trainer
+
+LINE = 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr | brightness(0.2)'
+
+
+def network():
+    """A small network with everything that has a state or a random number in it."""
+    keras.utils.set_random_seed(5)
+    pixels = keras.Input((None, None, 3), dtype='uint8')
+    x = layers.PixelScaling('unit')(pixels)
+    x = keras.layers.Conv2D(8, 3, strides=2, name='conv')(x)
+    x = layers.BatchNormalization(name='norm1')(x)
+    x = keras.layers.ReLU()(x)
+    x = layers.Dropout(0.3, name='dropout')(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, name='conv2')(x)
+    x = layers.BatchNormalization(name='norm2')(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(14, dtype='float32', name='classifier')(x))
+
+
+@pytest.fixture(scope='module')
+def source():
+    return sources.load('sample', 'test').take(np.arange(70))
+
+
+def phase(source, name='train', epochs=3, **changes):
+    batches = Batches(source, preprocessing.parse(LINE, 24), 16, seed=3, stream=name)
+    validation = Batches(source.take(np.arange(21)), preprocessing.parse('resize(24)', 24), 16)
+    settings = {
+        'optimizer': Optimizer('adam', weight_decay=1e-3),
+        'schedule': Cosine(0.01),
+        'validation': validation,
+        'evaluate_every': 1,
+        **changes,
+    }
+    objective = settings.pop('objective', None) or Classification(network())
+    return Phase(name, objective, batches, epochs, **settings)
+
+
+def weights(phase):
+    return [variable.numpy() for variable in phase.objective.network.variables]
+
+
+def assert_equal(these, those):
+    for one, other in zip(these, those, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def new_trainer(folder, **settings):
+    return Trainer(folder, tf.distribute.get_strategy(), **{'steps_per_call': 3, **settings})
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at(monkeypatch, owner, name, call):
+    """Raises Killed at the given call of a method, before it does anything."""
+    original = getattr(owner, name)
+    calls = []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, source):
+    folder = tmp_path_factory.mktemp('undisturbed')
+    whole = phase(source)
+    result = new_trainer(folder).run(whole)
+    return weights(whole), [_untimed(line) for line in read_metrics(folder)], result
+
+
+def _untimed(line):
+    return {k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait')}
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name', 'call'),
+    [
+        (trainer_module.Trainer, '_advance', 4),
+        (trainer_module._State, 'save', 3),
+        (trainer_module.Trainer, '_finish', 1),
+        (trainer_module.checkpoints, 'save_model', 1),
+        (trainer_module, 'write_json', 1),
+        (trainer_module.Trainer, 'score', 2),
+    ],
+)
+def test_a_run_that_was_killed_ends_with_the_same_weights_and_record(
+    tmp_path, monkeypatch, source, undisturbed, owner, name, call
+):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, owner, name, call)
+        new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source))
+    again = phase(source)
+    result = new_trainer(tmp_path, checkpoint_minutes=0).run(again)
+    expected, record, first = undisturbed
+    assert_equal(weights(again), expected)
+    assert [_untimed(line) for line in read_metrics(tmp_path)] == record
+    assert result.validation == first.validation
+
+
+def test_the_record_has_each_step_once_and_ends_at_the_last(undisturbed):
+    _, record, result = undisturbed
+    steps = [line['step'] for line in record if line['split'] == 'train']
+    assert steps == sorted(set(steps))
+    assert steps[-1] == result.steps == 14  # ceil(3 epochs * 70 / 16)
+    assert [line['step'] for line in record if line['split'] == 'validation'] == [4, 9, 13, 14]
+
+
+def test_the_boards_scalars_are_those_of_the_record(tmp_path, monkeypatch, source):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, trainer_module.Trainer, '_advance', 4)
+        new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source))
+    new_trainer(tmp_path).run(phase(source))
+    drawn = []
+    for file in (tmp_path / 'tensorboard' / 'train' / 'train').glob('events.*'):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            drawn += [event.step for value in event.summary.value if value.tag == 'loss']
+    assert drawn == [line['step'] for line in read_metrics(tmp_path) if line['split'] == 'train']
+
+
+def test_a_finished_phase_is_only_read(tmp_path, monkeypatch, source, undisturbed):
+    done = phase(source)
+    first = new_trainer(tmp_path).run(done)
+    again = phase(source)
+    with monkeypatch.context() as patch:
+        kill_at(patch, trainer_module.Trainer, '_advance', 1)
+        assert new_trainer(tmp_path).run(again) == first
+    assert_equal(weights(again), weights(done))
+
+
+def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, undisturbed):
+    original = Trainer._advance
+
+    def advance(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 3 of 14'):
+        patch.setattr(Trainer, '_advance', advance)
+        new_trainer(tmp_path).run(phase(source))
+    again = phase(source)
+    new_trainer(tmp_path).run(again)
+    assert_equal(weights(again), undisturbed[0])
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, source, undisturbed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, trainer_module.Trainer, '_advance', 4)
+        new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source))
+    newest = max((tmp_path / 'phases/train/checkpoints').glob('step-*.data*'),
+                 key=lambda path: int(path.name.split('-')[1].split('.')[0]))
+    newest.write_bytes(newest.read_bytes()[:100])
+    again = phase(source)
+    new_trainer(tmp_path).run(again)
+    assert_equal(weights(again), undisturbed[0])
+    assert [_untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+
+
+def test_a_record_cut_in_the_middle_of_a_line_is_mended(tmp_path, monkeypatch, source, undisturbed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, trainer_module.Trainer, '_advance', 4)
+        new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source))
+    with open(tmp_path / 'metrics.jsonl', 'a') as file:
+        file.write('{"phase": "train", "split": "tr')
+    new_trainer(tmp_path).run(phase(source))
+    assert [_untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+
+
+def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(tmp_path, source):
+    wild = phase(source, optimizer=Optimizer('sgd'), schedule=Constant(1e30))
+    with pytest.raises(NotFinite, match=r'step [1-9]\d* is (nan|inf).*1e\+30.*checkpoint'):
+        new_trainer(tmp_path).run(wild)
+
+
+def test_branches_share_a_trunk_and_frozen_parts_stay(tmp_path, source):
+    trunk = phase(source, epochs=1)
+    trainer = new_trainer(tmp_path)
+    trainer.run(trunk)
+    before = {v.path: v.numpy() for v in trunk.objective.network.variables}
+    branch = phase(source, 'tune', 1, objective=trunk.objective, start_from='train',
+                   treatment={'network': Treatment('classifier', 'last')})
+    trainer.run(branch)
+    moved = {v.path for v in trunk.objective.network.variables
+             if not np.array_equal(v.numpy(), before[v.path])}
+    assert moved == {'classifier/kernel', 'classifier/bias', 'norm2/moving_mean',
+                     'norm2/moving_variance'}
+    other = phase(source, 'other', 0, objective=trunk.objective, start_from='train')
+    trainer.run(other)
+    assert {v.path for v in trunk.objective.network.variables
+            if not np.array_equal(v.numpy(), before[v.path])} == set()
+
+
+@pytest.mark.parametrize('size', [1, 15, 16, 17, 70])
+def test_evaluation_counts_every_example_once(tmp_path, source, size):
+    few = source.take(np.arange(size))
+    batches = Batches(few, preprocessing.parse('resize(24)', 24), 16)
+    model = network()
+    score = new_trainer(tmp_path).score(Classification(model), batches)
+    images = np.stack([batches.preprocessing(few.read(i)).numpy() for i in range(size)])
+    logits = model(images, training=False).numpy()
+    assert score.examples == size
+    assert score.top1 == pytest.approx((logits.argmax(1) == few.labels).mean())
+    right = logits[np.arange(size), few.labels]
+    expected = (np.log(np.exp(logits).sum(1)) - right).mean()
+    assert score.loss == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_retracing_after_the_first_call(tmp_path, source):
+    state = trainer_module._State(phase(source), new_trainer(tmp_path))
+    iterator = iter(new_trainer(tmp_path)._training_data(phase(source), 0))
+    for count in (1, 2, 3):
+        state.train(iterator, tf.constant(count))
+    assert state.train.experimental_get_tracing_count() == 1
+
+
+def test_the_network_is_saved_with_its_preprocessing_and_classes(tmp_path, source):
+    done = phase(source, epochs=1)
+    new_trainer(tmp_path).run(done)
+    folder = tmp_path / 'phases' / 'train'
+    inputs = json.loads((folder / 'inputs.json').read_text())
+    assert inputs == {'preprocessing': 'resize(24)', 'resolution': 24,
+                      'class_names': list(source.class_names)}
+    pixels = np.zeros((1, 24, 24, 3), np.uint8)
+    loaded = trainer_module.checkpoints.load_model(folder / 'network.keras')
+    np.testing.assert_array_equal(loaded(pixels), done.objective.network(pixels))
+
+
+@pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
+def test_mixed_precision_resumes_to_the_bit(tmp_path, monkeypatch, source, precision):
+    keras.config.set_dtype_policy(precision)
+    try:
+        whole = phase(source, epochs=1)
+        new_trainer(tmp_path / 'whole').run(whole)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, trainer_module.Trainer, '_advance', 2)
+            new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source, epochs=1))
+        again = phase(source, epochs=1)
+        new_trainer(tmp_path).run(again)
+    finally:
+        keras.config.set_dtype_policy('float32')
+    assert_equal(weights(again), weights(whole))
+    assert all(np.isfinite(values).all() for values in weights(again))
