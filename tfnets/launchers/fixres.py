@@ -5,6 +5,8 @@
 Writes report.md, report.json and a curve of accuracy against test resolution into --run_dir.
 """
 
+import time
+
 from absl import flags, logging
 
 from tfnets.errors import InputError
@@ -38,6 +40,13 @@ flags.DEFINE_string(
     'sigma',
     'Where to fine-tune: `sigma`, where objects look as large as in training; `validation`, where '
     'the trained network does best there; or pixels.',
+)
+flags.DEFINE_integer(
+    'resolution_multiple',
+    1,
+    "Round the resolution of `sigma` to a multiple of it. A network's total stride is a good choice: "
+    'at other sizes its padding differs from training.',
+    lower_bound=1,
 )
 flags.DEFINE_list('resolutions', [], 'Test resolutions in pixels; those of both readings of sigma '
                   'are always among them.')
@@ -117,6 +126,7 @@ def make_plan():
         tunes=tuple(FLAGS.tune),
         sigma=FLAGS.sigma,
         test_resolution=int(test) if test.isdigit() else test,
+        resolution_multiple=FLAGS.resolution_multiple,
         resolutions=tuple(map(int, FLAGS.resolutions)),
         control=FLAGS.control,
         high_resolution=FLAGS.high_resolution,
@@ -137,12 +147,24 @@ def show(plan, network, data, strategy):
           f'{len(data.test)} for the test; {data.train.num_classes} classes')
     total = 0.0
     for phase in phases:
-        minutes = phase.steps * trainer.time_step(phase) / 60 if phase.steps else 0.0
+        minutes = phase.steps * _seconds_per_step(trainer, phase) / 60
         total += minutes
         print(f'{phase.name}: {phase.epochs:g} epochs, {phase.steps} steps of '
               f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
               f'about {minutes:.1f} minutes')
     print(f'about {total:.1f} minutes of training in all, evaluations not counted')
+
+
+def _seconds_per_step(trainer, phase, most=10):
+    """Measures a few steps, input included, compilation not."""
+    count = min(most, phase.steps // 2)
+    if not count:
+        return 0.0
+    advance = trainer.stepper(phase)
+    advance(1)
+    start = time.monotonic()
+    advance(count)
+    return (time.monotonic() - start) / count
 
 
 if __name__ == '__main__':

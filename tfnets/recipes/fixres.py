@@ -49,6 +49,8 @@ class Plan:
             the area; 'area' as AdamStein97 does, as that share itself.
         test_resolution: 'sigma' for the one at which objects look as large as in training,
             'validation' for the one at which the trained network does best there, or pixels.
+        resolution_multiple: what `sigma`'s resolution is rounded to a multiple of. A network of
+            stride 16 may lose much at sides that 16 does not divide, for its padding then differs.
         resolutions: further test resolutions, in pixels.
         control: whether to fine-tune for as long at the training resolution too.
         high_resolution: whether to train another network at the test resolution all along.
@@ -70,6 +72,7 @@ class Plan:
     tunes: Sequence[str] = TUNES[:1]
     sigma: str = 'length'
     test_resolution: str | int = 'sigma'
+    resolution_multiple: int = 1
     resolutions: Sequence[int] = ()
     control: bool = True
     high_resolution: bool = False
@@ -263,7 +266,10 @@ class _Recipe:
             for reading, value in sigma.items()
         }
         resolution = {
-            reading: matching_resolution(value, image, crop) for reading, value in ratio.items()
+            reading: round_to_multiple(
+                matching_resolution(value, image, crop), plan.resolution_multiple
+            )
+            for reading, value in ratio.items()
         }
         return Gap(sigma, ratio, resolution)
 
@@ -376,6 +382,11 @@ def matching_resolution(ratio, image_size, crop_size):
     enlarged = round(image_size / ratio)
     margin = int((enlarged - enlarged * (crop_size / image_size)) / 2)
     return enlarged - 2 * margin
+
+
+def round_to_multiple(pixels, multiple):
+    """The multiple nearest to a number of pixels, at least one."""
+    return max(multiple, multiple * round(pixels / multiple))
 
 
 def equal_compute_epochs(plan, resolution):

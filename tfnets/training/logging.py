@@ -9,6 +9,7 @@ import math
 import pathlib
 import sys
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 from absl import logging
@@ -59,10 +60,16 @@ class MetricsLog:
         for writer in self._writers.values():
             writer.flush()
 
-    def images(self, images, step):
-        """Shows a sheet of images, uint8 [count, height, width, 3], on TensorBoard."""
+    def images(self, images, columns=4):
+        """Shows images, uint8 [count, height, width, 3], as one sheet on TensorBoard."""
+        rows = -(-len(images) // columns)
+        empty = rows * columns - len(images)
+        images = np.pad(images, [(0, empty), (0, 0), (0, 0), (0, 0)])
+        _, height, width, channels = images.shape
+        grid = images.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+        sheet = grid.reshape(1, rows * height, columns * width, channels)
         with self._writer('train').as_default():
-            tf.summary.image('as the network sees them', images, step, max_outputs=len(images))
+            tf.summary.image('as the network sees them', sheet, 0)
 
     def graph(self, network, resolution):
         """Shows a network's graph on TensorBoard."""

@@ -200,24 +200,25 @@ class Trainer:
     def _show(self, phase, log):
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
         batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
-        log.images(batch['image'][:16], 0)
+        log.images(batch['image'][:16].numpy())
         for module in phase.objective.modules.values():
             log.graph(module, phase.data.preprocessing.resolution)
 
-    def time_step(self, phase, steps=10):
-        """Measures a phase's speed without saving anything; the networks are spoilt by it.
+    def stepper(self, phase):
+        """A phase's loop for measurements: nothing is restored or saved, the networks are spoilt.
 
         Returns:
-            Seconds a step, input included, compilation not.
+            Function of a number of steps, which makes them.
         """
         state = _State(phase, self, restore=False)
         iterator = iter(self._training_data(phase, 0))
-        count = max(1, min(steps, phase.steps // 2))
-        state.train(iterator, tf.constant(1))
-        start = time.monotonic()
-        history, _ = state.train(iterator, tf.constant(count))
-        history['loss'].numpy()
-        return (time.monotonic() - start) / count
+
+        def advance(count):
+            history, _ = state.train(iterator, tf.constant(count))
+            distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
+            return history['loss'].numpy()
+
+        return advance
 
     # ---------------------------------------------------------------------------- evaluation
 

@@ -1,0 +1,120 @@
+"""Speeds, measured so that they can be compared: in one process, in turns."""
+
+import dataclasses
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tfnets.data import pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Images per second over the rounds of one benchmark.
+
+    Attributes:
+        name: of what was measured.
+        median: of the rounds.
+        low: slowest round.
+        high: fastest round.
+        ratio: median over the rounds of its speed over that of the first contestant in the same
+            round: what other processes took from both falls out.
+    """
+
+    name: str
+    median: float
+    low: float
+    high: float
+    ratio: float
+
+
+def alternate(contestants, images, rounds):
+    """Lets each contestant run once a round, in turns.
+
+    Args:
+        contestants: dict of functions without arguments; each is called once before it is timed.
+        images: how many a call handles.
+        rounds: how many.
+
+    Returns:
+        List of Speed, in the order of the contestants; ratios are to the first.
+    """
+    for run in contestants.values():
+        run()
+    speeds = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            speeds[name].append(images / (time.perf_counter() - start))
+    first = np.asarray(next(iter(speeds.values())))
+    return [
+        Speed(
+            name,
+            statistics.median(own),
+            min(own),
+            max(own),
+            float(np.median(np.asarray(own) / first)),
+        )
+        for name, own in speeds.items()
+    ]
+
+
+def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
+    """The least that training can cost: forward, backward and update on one batch in memory.
+
+    Args:
+        network: keras.Model from pixels to logits, without random layers.
+        optimizer: Keras optimizer.
+        batch_size: images.
+        resolution: their side in pixels.
+        steps: in one call.
+        xla: whether to compile.
+
+    Returns:
+        Function without arguments that makes the steps.
+    """
+    rng = np.random.default_rng(0)
+    shape = (batch_size, resolution, resolution, 3)
+    images = tf.constant(rng.integers(0, 256, shape, np.uint8))
+    labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
+    optimizer.build(network.trainable_variables)
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def gradients_of():
+        with tf.GradientTape() as tape:
+            logits = network(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        return loss, tape.gradient(loss, network.trainable_variables)
+
+    @tf.function
+    def train():
+        loss = tf.constant(0.0)
+        for _ in tf.range(steps):
+            loss, gradients = gradients_of()
+            optimizer.apply(gradients, network.trainable_variables)
+        return loss
+
+    return lambda: train().numpy()
+
+
+def input_alone(batches, steps):
+    """Reading and preparing alone, nothing trained.
+
+    Args:
+        batches: data.pipeline.Batches.
+        steps: batches in one call.
+
+    Returns:
+        Function without arguments.
+    """
+
+    def read():
+        # Opened anew each time, or else what was prepared in the others' turns would count.
+        for batch in pipeline.training_dataset(batches, 0, steps):
+            batch['image'].numpy()
+
+    return read
