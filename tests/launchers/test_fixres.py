@@ -62,8 +62,13 @@ def test_evaluate_gives_the_reports_numbers(finished, launch, tmp_path):
     report = json.loads((folder / 'report.json').read_text())
     chosen = report['resolutions']['chosen']
     output = tmp_path / 'scores.json'
-    done = launch('evaluate', f'--run_dir={folder}', '--phase=finetune_all', '--split=validation',
-                  f'--output={output}')
+    done = launch(
+        'evaluate',
+        f'--run_dir={folder}',
+        '--phase=finetune_all',
+        '--split=validation',
+        f'--output={output}',
+    )
     assert done.returncode == 0, done.stderr
     (score,) = json.loads(output.read_text())['results']
     (row,) = (r for r in report['results'] if r['name'].startswith('(c) fine-tuned: all'))

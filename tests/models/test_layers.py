@@ -31,7 +31,7 @@ def test_hash_is_uniform_and_the_same_under_xla():
         lambda: layers.uniform_per_example(seeds, 7, [10_000]), jit_compile=True
     )()
     np.testing.assert_array_equal(numbers, compiled)
-    assert 0 <= np.min(numbers) and np.max(numbers) < 1
+    assert np.min(numbers) >= 0 and np.max(numbers) < 1
     for row in numbers.numpy():
         counts = np.histogram(row, 20, (0, 1))[0]
         assert np.sum((counts - 500) ** 2 / 500) < 45  # chi-squared, 19 degrees: p = 0.0007
@@ -93,8 +93,9 @@ def test_roles_of_a_hand_made_network():
 
 
 def test_last_batch_norm_of_resnet50_is_that_of_the_official_code():
-    model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), include_top=False,
-                                        pooling='avg')
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=(32, 32, 3), include_top=False, pooling='avg'
+    )
     assert roles.last_batch_norm(model).name == 'conv5_block3_3_bn'
 
 

@@ -37,9 +37,7 @@ def test_parameters_of_the_base_networks(letter, parameters, statistics):
     ],
 )
 def test_the_six_scaling_experiments(alpha, beta, gamma, channels, units, resolution, parameters):
-    config = mbconv.compound_scale(
-        mbconv.CONFIGS['c'], alpha=alpha, beta=beta, gamma=gamma, phi=1
-    )
+    config = mbconv.compound_scale(mbconv.CONFIGS['c'], alpha=alpha, beta=beta, gamma=gamma, phi=1)
     assert tuple(stage.channels for stage in config.stages) == channels
     assert tuple(stage.units for stage in config.stages) == units
     assert config.resolution == resolution

@@ -104,14 +104,24 @@ def test_equal_compute():
 
 
 def test_the_whole_recipe(tmp_path, data):
-    settings = plan(tunes=('classifier_and_last_bn', 'all'), high_resolution=True,
-                    resolutions=(40,), test_resolution='sigma')
+    settings = plan(
+        tunes=('classifier_and_last_bn', 'all'),
+        high_resolution=True,
+        resolutions=(40,),
+        test_resolution='sigma',
+    )
     trainer = Trainer(tmp_path, tf.distribute.get_strategy())
     outcome = fixres.fixres(trainer, build, data, settings)
     assert outcome.chosen == outcome.gap.resolution['length']
     pixels = {32, 40, *outcome.gap.resolution.values()}
-    phases = {'train', 'finetune_classifier_and_last_bn', 'control_classifier_and_last_bn',
-              'finetune_all', 'control_all', 'high_resolution'}
+    phases = {
+        'train',
+        'finetune_classifier_and_last_bn',
+        'control_classifier_and_last_bn',
+        'finetune_all',
+        'control_all',
+        'high_resolution',
+    }
     tested = {(r.phase, r.resolution) for r in outcome.rows if r.split == 'test'}
     assert tested == {(phase, size) for phase in phases for size in pixels}
     assert {r.phase for r in outcome.rows if r.split == 'validation'} == {'train'}
@@ -130,9 +140,18 @@ def test_tuning_the_head_changes_head_and_last_statistics_only(tmp_path, data):
     fixres.fixres(trainer, build, data, settings)
     from tfnets.training.checkpoints import load_model
 
-    before, after = (load_model(tmp_path / 'phases' / name / 'network.keras')
-                     for name in ('train', 'finetune_classifier_and_last_bn'))
-    changed = {new.path for old, new in zip(before.variables, after.variables, strict=True)
-               if not np.array_equal(old, new)}
-    assert changed == {'classifier/kernel', 'classifier/bias', 'head.norm/moving_mean',
-                       'head.norm/moving_variance'}
+    before, after = (
+        load_model(tmp_path / 'phases' / name / 'network.keras')
+        for name in ('train', 'finetune_classifier_and_last_bn')
+    )
+    changed = {
+        new.path
+        for old, new in zip(before.variables, after.variables, strict=True)
+        if not np.array_equal(old, new)
+    }
+    assert changed == {
+        'classifier/kernel',
+        'classifier/bias',
+        'head.norm/moving_mean',
+        'head.norm/moving_variance',
+    }

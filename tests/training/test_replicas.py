@@ -39,8 +39,14 @@ def losses(run_dir, strategy, build, batches, steps=5):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         network = build()
-    phase = Phase('train', Classification(network), batches, steps / batches.steps_per_epoch,
-                  Optimizer(nesterov=True, weight_decay=0.01), Constant(0.1))
+    phase = Phase(
+        'train',
+        Classification(network),
+        batches,
+        steps / batches.steps_per_epoch,
+        Optimizer(nesterov=True, weight_decay=0.01),
+        Constant(0.1),
+    )
     trainer = Trainer(run_dir, strategy, steps_per_call=1)
     trainer.run(phase)
     from tfnets.training.logging import read_metrics
@@ -94,9 +100,9 @@ def test_local_batch_norm_has_the_mean_gradient_of_both_halves(batches, two_devi
         lambda context: pipeline.training_dataset(batches, 0, 1, context)
     )
     train(iter(data), tf.constant(1))
-    found = np.concatenate([
-        (old - new.numpy()).ravel() for old, new in zip(before, variables, strict=True)
-    ])
+    found = np.concatenate(
+        [(old - new.numpy()).ravel() for old, new in zip(before, variables, strict=True)]
+    )
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
     distribution.synchronize_statistics([network], two_devices)
@@ -110,8 +116,9 @@ def _halves(batches):
     from tfnets.data import pipeline
 
     batch = next(iter(pipeline.training_dataset(batches, 0, 1)))
-    return [{name: value[part] for name, value in batch.items()}
-            for part in (slice(0, 8), slice(8, 16))]
+    return [
+        {name: value[part] for name, value in batch.items()} for part in (slice(0, 8), slice(8, 16))
+    ]
 
 
 def _gradients(network, batch):

@@ -175,8 +175,10 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, source, undi
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, trainer_module.Trainer, '_advance', 4)
         new_trainer(tmp_path, checkpoint_minutes=0).run(phase(source))
-    newest = max((tmp_path / 'phases/train/checkpoints').glob('step-*.data*'),
-                 key=lambda path: int(path.name.split('-')[1].split('.')[0]))
+    newest = max(
+        (tmp_path / 'phases/train/checkpoints').glob('step-*.data*'),
+        key=lambda path: int(path.name.split('-')[1].split('.')[0]),
+    )
     newest.write_bytes(newest.read_bytes()[:100])
     again = phase(source)
     new_trainer(tmp_path).run(again)
@@ -205,17 +207,33 @@ def test_branches_share_a_trunk_and_frozen_parts_stay(tmp_path, source):
     trainer = new_trainer(tmp_path)
     trainer.run(trunk)
     before = {v.path: v.numpy() for v in trunk.objective.network.variables}
-    branch = phase(source, 'tune', 1, objective=trunk.objective, start_from='train',
-                   treatment={'network': Treatment('classifier', 'last')})
+    branch = phase(
+        source,
+        'tune',
+        1,
+        objective=trunk.objective,
+        start_from='train',
+        treatment={'network': Treatment('classifier', 'last')},
+    )
     trainer.run(branch)
-    moved = {v.path for v in trunk.objective.network.variables
-             if not np.array_equal(v.numpy(), before[v.path])}
-    assert moved == {'classifier/kernel', 'classifier/bias', 'norm2/moving_mean',
-                     'norm2/moving_variance'}
+    moved = {
+        v.path
+        for v in trunk.objective.network.variables
+        if not np.array_equal(v.numpy(), before[v.path])
+    }
+    assert moved == {
+        'classifier/kernel',
+        'classifier/bias',
+        'norm2/moving_mean',
+        'norm2/moving_variance',
+    }
     other = phase(source, 'other', 0, objective=trunk.objective, start_from='train')
     trainer.run(other)
-    assert {v.path for v in trunk.objective.network.variables
-            if not np.array_equal(v.numpy(), before[v.path])} == set()
+    assert {
+        v.path
+        for v in trunk.objective.network.variables
+        if not np.array_equal(v.numpy(), before[v.path])
+    } == set()
 
 
 @pytest.mark.parametrize('size', [1, 15, 16, 17, 70])
@@ -246,8 +264,11 @@ def test_the_network_is_saved_with_its_preprocessing_and_classes(tmp_path, sourc
     new_trainer(tmp_path).run(done)
     folder = tmp_path / 'phases' / 'train'
     inputs = json.loads((folder / 'inputs.json').read_text())
-    assert inputs == {'preprocessing': 'resize(24)', 'resolution': 24,
-                      'class_names': list(source.class_names)}
+    assert inputs == {
+        'preprocessing': 'resize(24)',
+        'resolution': 24,
+        'class_names': list(source.class_names),
+    }
     pixels = np.zeros((1, 24, 24, 3), np.uint8)
     loaded = trainer_module.checkpoints.load_model(folder / 'network.keras')
     np.testing.assert_array_equal(loaded(pixels), done.objective.network(pixels))

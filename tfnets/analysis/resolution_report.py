@@ -153,9 +153,9 @@ def _markdown(outcome, plan, head, results):
     lines += [
         '',
         'Accuracies are on the test split, ± one standard error of a binomial draw; resolutions '
-        'are chosen on the validation split. Minutes are of the training of that row\'s last '
+        "are chosen on the validation split. Minutes are of the training of that row's last "
         'phase. (d) is fine-tuned as (c) is, for as long, but at the training resolution: what it '
-        'gains over (a) is not the resolution\'s.',
+        "gains over (a) is not the resolution's.",
         '',
         '![accuracy against test resolution](accuracy_by_resolution.png)',
         '',

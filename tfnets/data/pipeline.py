@@ -97,7 +97,8 @@ def evaluation_dataset(batches, context=None):
     else:
         dataset = share.positions(0, batches.evaluation_steps)
         locate = lambda position: (  # noqa: E731
-            position, batches.source.example(tf.minimum(position, size - 1))
+            position,
+            batches.source.example(tf.minimum(position, size - 1)),
         )
 
     def prepared(*element):
@@ -118,6 +119,7 @@ def damaged(source):
     Returns:
         List of indices into the source, ascending.
     """
+
     def check(index):
         image = decode(source.read(index))
         # The image has to be looked at, or else it would not be decoded at all.
@@ -217,9 +219,9 @@ class _Share:
         """The positions of this process in the batches start to stop, as a dataset of int64."""
         dataset = tf.data.Dataset.range(start * self._size, stop * self._size)
         return dataset.map(
-            lambda number: number // self._size * self._batch_size
-            + self._first
-            + number % self._size
+            lambda number: (
+                number // self._size * self._batch_size + self._first + number % self._size
+            )
         )
 
     def holds(self, position, _):

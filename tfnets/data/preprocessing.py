@@ -17,7 +17,6 @@ import ast
 import dataclasses
 import functools
 import inspect
-import math
 import operator
 
 from tfnets.errors import InputError
@@ -202,9 +201,7 @@ def _decode_box(encoded, box):
 
 
 @_operation
-def resize_short_side(
-    image, size: int, interpolation: str = 'bilinear', antialias: bool = True
-):
+def resize_short_side(image, size: int, interpolation: str = 'bilinear', antialias: bool = True):
     """Resizes so that the shorter side has `size` pixels and the aspect is kept.
 
     The longer side is cut to a whole number of pixels, as torchvision does.
@@ -215,9 +212,7 @@ def resize_short_side(
 
 
 @_operation
-def resize(
-    image, size: int, interpolation: str = 'bilinear', antialias: bool = True
-):
+def resize(image, size: int, interpolation: str = 'bilinear', antialias: bool = True):
     """Resizes to a square of `size` pixels; the aspect is lost."""
     return _resize(image, (size, size), interpolation, antialias)
 
@@ -416,7 +411,7 @@ def _parse_step(node, line, resolution):
         bound = signature.bind(*given, **named)
     except TypeError as error:
         raise InputError(
-            f'preprocessing {line!r}: {ast.unparse(call)}: {error}; expected {_shown(name, signature)}'
+            f'preprocessing {line!r}: {ast.unparse(call)}: {error}; expected {name}{signature}'
         ) from None
     bound.apply_defaults()
     for parameter in free:
@@ -424,10 +419,6 @@ def _parse_step(node, line, resolution):
             bound.arguments[parameter.name], parameter, name, signature, line
         )
     return Step(name, dict(bound.arguments))
-
-
-def _shown(name, signature):
-    return f'{name}{signature}'
 
 
 def _typed(value, parameter, name, signature, line):
@@ -448,7 +439,7 @@ def _typed(value, parameter, name, signature, line):
     if not good:
         raise InputError(
             f'preprocessing {line!r}: {name}: {parameter.name} got {value!r}; '
-            f'expected {_shown(name, signature)}'
+            f'expected {name}{signature}'
         )
     return value
 

@@ -116,8 +116,9 @@ class StreamedSource:
                 tf.range(len(self.files['filename'])), seed
             )
             dataset = tf.data.Dataset.from_tensor_slices(order)
-            dataset = dataset.map(lambda row: tf.nest.map_structure(
-                lambda column: tf.gather(column, row), self.files))
+            dataset = dataset.map(
+                lambda row: tf.nest.map_structure(lambda column: tf.gather(column, row), self.files)
+            )
             dataset = dataset.interleave(
                 self.records,
                 cycle_length=self.cycle,
@@ -137,10 +138,12 @@ class StreamedSource:
 
     @property
     def ids(self):
-        """str [examples] in stored order: file and place, as TFDS names them."""
+        """Str [examples] in stored order: file and place, as TFDS names them."""
         columns = (self.files[name] for name in ('filename', 'skip', 'take'))
-        return np.asarray([
-            f'{os.path.basename(file)}__{place}'
-            for file, skip, take in zip(*columns, strict=True)
-            for place in range(skip, skip + take)
-        ])
+        return np.asarray(
+            [
+                f'{os.path.basename(file)}__{place}'
+                for file, skip, take in zip(*columns, strict=True)
+                for place in range(skip, skip + take)
+            ]
+        )

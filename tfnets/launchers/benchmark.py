@@ -50,19 +50,27 @@ def main():
     advance = objects.trainer('.', strategy).stepper(phase)
     contestants = {
         'bare step': benchmark.bare_step(
-            build(), optimizer.build(FLAGS.learning_rate), FLAGS.batch_size, resolution,
-            FLAGS.steps, objects.xla(),
+            build(),
+            optimizer.build(FLAGS.learning_rate),
+            FLAGS.batch_size,
+            resolution,
+            FLAGS.steps,
+            objects.xla(),
         ),
         'loop on photos': lambda: advance(FLAGS.steps),
         'input alone': benchmark.input_alone(batches, FLAGS.steps),
     }
     speeds = benchmark.alternate(contestants, FLAGS.steps * FLAGS.batch_size, FLAGS.rounds)
-    print(f'{FLAGS.model} at {resolution} px, batch {FLAGS.batch_size}, {FLAGS.precision}, '
-          f'{FLAGS.dataset}; {FLAGS.rounds} rounds of {FLAGS.steps} steps')
+    print(
+        f'{FLAGS.model} at {resolution} px, batch {FLAGS.batch_size}, {FLAGS.precision}, '
+        f'{FLAGS.dataset}; {FLAGS.rounds} rounds of {FLAGS.steps} steps'
+    )
     print('| | images/s | lowest to highest | ratio |\n|---|---:|---:|---:|')
     for speed in speeds:
-        print(f'| {speed.name} | {speed.median:.0f} | {speed.low:.0f} to {speed.high:.0f} '
-              f'| {speed.ratio:.2f} |')
+        print(
+            f'| {speed.name} | {speed.median:.0f} | {speed.low:.0f} to {speed.high:.0f} '
+            f'| {speed.ratio:.2f} |'
+        )
     if FLAGS.output:
         write_json(FLAGS.output, [dataclasses.asdict(speed) for speed in speeds])
 

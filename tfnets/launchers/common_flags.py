@@ -74,7 +74,9 @@ def define_data():
 def define_training(train_preprocessing, eval_preprocessing):
     """Length, optimizer and preprocessing; the lines are the launcher's defaults."""
     flags.DEFINE_integer(
-        'resolution', 0, "Side of the training images in pixels; 0 for the model's own.",
+        'resolution',
+        0,
+        "Side of the training images in pixels; 0 for the model's own.",
         lower_bound=0,
     )
     flags.DEFINE_string(
@@ -92,31 +94,50 @@ def define_training(train_preprocessing, eval_preprocessing):
     flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
     flags.DEFINE_float('epochs', 30.0, 'Walks over the training set.', lower_bound=0)
     flags.DEFINE_float('evaluate_every', 5.0, 'Epochs between validations.', lower_bound=1e-3)
-    flags.DEFINE_float('label_smoothing', 0.0, 'Share of the target spread over all classes.',
-                       lower_bound=0, upper_bound=1)
+    flags.DEFINE_float(
+        'label_smoothing',
+        0.0,
+        'Share of the target spread over all classes.',
+        lower_bound=0,
+        upper_bound=1,
+    )
     define_optimizer('', 'Training', 'sgd', 0.1, 'cosine')
 
 
 def define_optimizer(prefix, stage, optimizer, learning_rate, schedule):
     """Optimizer and schedule of one stage; `prefix` goes before each flag's name."""
-    flags.DEFINE_enum(f'{prefix}optimizer', optimizer, ('sgd', 'adam', 'rmsprop'),
-                      f'{stage}: the optimizer.')
-    flags.DEFINE_float(f'{prefix}learning_rate', learning_rate,
-                       f'{stage}: highest learning rate, for the global batch as it is.',
-                       lower_bound=0)
-    flags.DEFINE_enum(f'{prefix}schedule', schedule, ('constant', 'cosine', 'steps'),
-                      f'{stage}: course of the learning rate.')
-    flags.DEFINE_float(f'{prefix}warmup_epochs', 0.0, f'{stage}: linear rise before the cosine.',
-                       lower_bound=0)
-    flags.DEFINE_float(f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.',
-                       lower_bound=1e-3)
+    flags.DEFINE_enum(
+        f'{prefix}optimizer', optimizer, ('sgd', 'adam', 'rmsprop'), f'{stage}: the optimizer.'
+    )
+    flags.DEFINE_float(
+        f'{prefix}learning_rate',
+        learning_rate,
+        f'{stage}: highest learning rate, for the global batch as it is.',
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        f'{prefix}schedule',
+        schedule,
+        ('constant', 'cosine', 'steps'),
+        f'{stage}: course of the learning rate.',
+    )
+    flags.DEFINE_float(
+        f'{prefix}warmup_epochs', 0.0, f'{stage}: linear rise before the cosine.', lower_bound=0
+    )
+    flags.DEFINE_float(
+        f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.', lower_bound=1e-3
+    )
     flags.DEFINE_float(f'{prefix}drop_factor', 0.1, f'{stage}: factor of each drop of `steps`.')
-    flags.DEFINE_float(f'{prefix}momentum', 0.9, f'{stage}: of sgd and rmsprop.', lower_bound=0,
-                       upper_bound=1)
+    flags.DEFINE_float(
+        f'{prefix}momentum', 0.9, f'{stage}: of sgd and rmsprop.', lower_bound=0, upper_bound=1
+    )
     flags.DEFINE_bool(f'{prefix}nesterov', False, f"{stage}: Nesterov's momentum for sgd.")
-    flags.DEFINE_float(f'{prefix}weight_decay', 0.0,
-                       f'{stage}: L2 penalty, its gradient added before momentum or moments.',
-                       lower_bound=0)
+    flags.DEFINE_float(
+        f'{prefix}weight_decay',
+        0.0,
+        f'{stage}: L2 penalty, its gradient added before momentum or moments.',
+        lower_bound=0,
+    )
 
 
 def define_run():
@@ -128,8 +149,9 @@ def define_run():
     )
     flags.DEFINE_bool('overwrite', False, 'Delete what an earlier run left in --run_dir.')
     flags.DEFINE_bool('dry_run', False, 'Show phases, steps, parameters and time; train nothing.')
-    flags.DEFINE_integer('steps_per_call', 50, 'Steps in one call, and in one line of the log.',
-                         lower_bound=1)
+    flags.DEFINE_integer(
+        'steps_per_call', 50, 'Steps in one call, and in one line of the log.', lower_bound=1
+    )
     flags.DEFINE_float('checkpoint_minutes', 5.0, 'Minutes between checkpoints.', lower_bound=0)
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
 
@@ -137,16 +159,21 @@ def define_run():
 def define_devices():
     """Devices, precision and compilation."""
     flags.DEFINE_enum(
-        'precision', 'float32', ('float32', 'mixed_bfloat16', 'mixed_float16'),
+        'precision',
+        'float32',
+        ('float32', 'mixed_bfloat16', 'mixed_float16'),
         'What layers compute in; weights, logits and losses are float32 always.',
     )
     flags.DEFINE_enum(
-        'strategy', 'auto', ('auto', 'one_device', 'mirrored'),
+        'strategy',
+        'auto',
+        ('auto', 'one_device', 'mirrored'),
         'mirrored: all GPUs of this host; auto: that, if there are more than one.',
     )
     flags.DEFINE_bool('xla', None, 'Compile the step; by default on GPUs only, a CPU is slower so.')
-    flags.DEFINE_integer('logical_devices', 0, 'Split the CPU into so many devices, to try things.',
-                         lower_bound=0)
+    flags.DEFINE_integer(
+        'logical_devices', 0, 'Split the CPU into so many devices, to try things.', lower_bound=0
+    )
 
 
 def resolved():

@@ -1,6 +1,6 @@
 """Scores any finished phase of a run, with that run's own preprocessing.
 
-  python -m tfnets.launchers.evaluate --run_dir=runs/fixres_quickstart --resolutions=64,96,128
+python -m tfnets.launchers.evaluate --run_dir=runs/fixres_quickstart --resolutions=64,96,128
 """
 
 import pathlib
@@ -68,17 +68,21 @@ def main():
     inputs = read_json(folder / 'inputs.json')
     source = objects.sound(objects.open_source(FLAGS.split), training=False)
     if list(source.class_names) != inputs['class_names']:
+        got, expected = (
+            f'{len(names)} ({", ".join(names[:3])} ...)'
+            for names in (source.class_names, inputs['class_names'])
+        )
         raise InputError(
             f'--dataset={FLAGS.dataset}: its classes are not those that the network was trained '
-            f'on; got {len(source.class_names)} ({", ".join(source.class_names[:3])} ...), expected '
-            f'{len(inputs["class_names"])} ({", ".join(inputs["class_names"][:3])} ...)'
+            f'on; got {got}, expected {expected}'
         )
     with strategy.scope():
         network = checkpoints.load_model(folder / 'network.keras')
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
     objective = Classification(network)
     print(f'{folder.name}, {source.name} {source.split}: {inputs["preprocessing"]}')
-    print('| resolution (px) | top-1 (%) | balanced (%) | loss | photos |\n|---:|---:|---:|---:|---:|')
+    print('| resolution (px) | top-1 (%) | balanced (%) | loss | photos |')
+    print('|---:|---:|---:|---:|---:|')
     scores = []
     for pixels in map(int, FLAGS.resolutions or [inputs['resolution']]):
         line = preprocessing.parse(inputs['preprocessing'], pixels)

@@ -44,15 +44,21 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     'resolution_multiple',
     1,
-    "Round the resolution of `sigma` to a multiple of it. A network's total stride is a good choice: "
-    'at other sizes its padding differs from training.',
+    "Round the resolution of `sigma` to a multiple of it. A network's total stride is a good "
+    'choice: at other sizes its padding differs from training.',
     lower_bound=1,
 )
-flags.DEFINE_list('resolutions', [], 'Test resolutions in pixels; those of both readings of sigma '
-                  'are always among them.')
+flags.DEFINE_list(
+    'resolutions',
+    [],
+    'Test resolutions in pixels; those of both readings of sigma are always among them.',
+)
 flags.DEFINE_bool('control', True, 'Also fine-tune for as long at the training resolution.')
-flags.DEFINE_bool('high_resolution', False, 'Also train at the test resolution all along, for '
-                  'about as much computing.')
+flags.DEFINE_bool(
+    'high_resolution',
+    False,
+    'Also train at the test resolution all along, for about as much computing.',
+)
 flags.adopt_module_key_flags(common_flags)
 
 
@@ -143,15 +149,19 @@ def show(plan, network, data, strategy):
     phases = fixres.dry_run(plan, network, data, chosen)
     trainer = objects.trainer('.', strategy)
     print(f'{FLAGS.model}: {network.count_params():,} parameters, moving statistics included')
-    print(f'{len(data.train)} photos to train on, {len(data.validation)} for validation, '
-          f'{len(data.test)} for the test; {data.train.num_classes} classes')
+    print(
+        f'{len(data.train)} photos to train on, {len(data.validation)} for validation, '
+        f'{len(data.test)} for the test; {data.train.num_classes} classes'
+    )
     total = 0.0
     for phase in phases:
         minutes = phase.steps * _seconds_per_step(trainer, phase) / 60
         total += minutes
-        print(f'{phase.name}: {phase.epochs:g} epochs, {phase.steps} steps of '
-              f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
-              f'about {minutes:.1f} minutes')
+        print(
+            f'{phase.name}: {phase.epochs:g} epochs, {phase.steps} steps of '
+            f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
+            f'about {minutes:.1f} minutes'
+        )
     print(f'about {total:.1f} minutes of training in all, evaluations not counted')
 
 

@@ -136,8 +136,14 @@ def sound(opened, training, folder=None):
             f'{opened.name}, {opened.split}: {len(bad)} of {len(opened)} files do not decode '
             f'({named}); mend or remove them, or evaluate without them by --skip_damaged'
         )
-    logging.warning('%s, %s: left out %d of %d files, which do not decode: %s', opened.name,
-                    opened.split, len(bad), len(opened), named)
+    logging.warning(
+        '%s, %s: left out %d of %d files, which do not decode: %s',
+        opened.name,
+        opened.split,
+        len(bad),
+        len(opened),
+        named,
+    )
     return opened.take(np.flatnonzero(~np.isin(opened.ids, bad)))
 
 

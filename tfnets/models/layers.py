@@ -119,11 +119,14 @@ def example_seeds(seeds):
 
 def _mix(value):
     """A bijection of uint32 that leaves no bit of the input visible (Wellons' lowbias32)."""
-    shift = tf.bitwise.right_shift
-    xor = tf.bitwise.bitwise_xor
-    value = xor(value, shift(value, tf.constant(16, tf.uint32))) * tf.constant(0x7FEB352D, tf.uint32)
-    value = xor(value, shift(value, tf.constant(15, tf.uint32))) * tf.constant(0x846CA68B, tf.uint32)
-    return xor(value, shift(value, tf.constant(16, tf.uint32)))
+
+    def fold(value, bits):
+        shifted = tf.bitwise.right_shift(value, tf.constant(bits, tf.uint32))
+        return tf.bitwise.bitwise_xor(value, shifted)
+
+    value = fold(value, 16) * tf.constant(0x7FEB352D, tf.uint32)
+    value = fold(value, 15) * tf.constant(0x846CA68B, tf.uint32)
+    return fold(value, 16)
 
 
 def uniform_per_example(seeds, salt, shape):
@@ -176,7 +179,7 @@ class Dropout(keras.layers.Layer):
         seeds = getattr(_context, 'seeds', None)
         if seeds is None:
             raise RuntimeError(
-                f'{self.name}: dropout in training needs `with example_seeds(seeds):` around the call'
+                f'{self.name}: dropout in training needs `with example_seeds(...)` around the call'
             )
         sizes = tf.shape(inputs)
         wanted = (self.noise_shape or (None,) * inputs.shape.rank)[1:]

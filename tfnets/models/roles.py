@@ -17,9 +17,7 @@ def classifier(model):
 def batch_norms(model):
     """Returns all batch normalizations, from input to output."""
     return [
-        layer
-        for layer in flat_layers(model)
-        if isinstance(layer, keras.layers.BatchNormalization)
+        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization)
     ]
 
 

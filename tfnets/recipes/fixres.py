@@ -203,9 +203,7 @@ def dry_run(plan, network, data, chosen=None):
     for tune in plan.tunes:
         phases.append(recipe.finetuning(f'finetune_{tune}', objective, tune, chosen))
         if plan.control:
-            phases.append(
-                recipe.finetuning(f'control_{tune}', objective, tune, plan.resolution)
-            )
+            phases.append(recipe.finetuning(f'control_{tune}', objective, tune, plan.resolution))
     if plan.high_resolution:
         epochs = equal_compute_epochs(plan, chosen)
         phases.append(recipe.training('high_resolution', objective, chosen, epochs))
@@ -286,7 +284,11 @@ class _Recipe:
             self.rows.append(Row(name, split, pixels, minutes, evaluation))
             logging.info(
                 '%s, %s at %d px: top-1 %.2f +- %.2f %%, loss %.4f',
-                name, split, pixels, 100 * evaluation.top1, 100 * evaluation.top1_error,
+                name,
+                split,
+                pixels,
+                100 * evaluation.top1,
+                100 * evaluation.top1_error,
                 evaluation.loss,
             )
 
@@ -323,8 +325,9 @@ def treatment(tune, network):
     if tune == 'all':
         return Treatment('all', 'training')
     if roles.last_batch_norm(network) is None:
-        logging.info('%s has no batch norm before its pooling: the classifier is tuned alone',
-                     network.name)
+        logging.info(
+            '%s has no batch norm before its pooling: the classifier is tuned alone', network.name
+        )
     return Treatment('classifier', 'last')
 
 

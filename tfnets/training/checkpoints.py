@@ -52,8 +52,9 @@ class Checkpoints:
                 return True
             except _UNREADABLE as error:
                 reason = str(error).splitlines()[0]
-                logging.warning('checkpoint %s cannot be read (%s); trying the one before', path,
-                                reason)
+                logging.warning(
+                    'checkpoint %s cannot be read (%s); trying the one before', path, reason
+                )
         if self._manager.checkpoints:
             raise InputError(
                 f'{self._manager.directory}: no checkpoint can be read; bring one back, or start '

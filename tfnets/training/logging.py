@@ -35,9 +35,7 @@ class MetricsLog:
         self._board_dir = run_dir / 'tensorboard' / phase
         self._writers = {}
         kept = [
-            line
-            for line in read_metrics(run_dir)
-            if line['phase'] != phase or line['step'] <= step
+            line for line in read_metrics(run_dir) if line['phase'] != phase or line['step'] <= step
         ]
         write_text(self._path, ''.join(json.dumps(line) + '\n' for line in kept))
         for old in self._board_dir.glob('*/events.*'):

@@ -56,8 +56,9 @@ class Steps:
     def __call__(self, epoch, epochs):
         """The learning rate at a (broken) epoch, float64."""
         # Epochs are quotients of steps, which may fall short of a whole number by a rounding.
-        return self.base * tf.pow(tf.constant(self.factor, tf.float64),
-                                  tf.floor(epoch / self.every + 1e-9))
+        return self.base * tf.pow(
+            tf.constant(self.factor, tf.float64), tf.floor(epoch / self.every + 1e-9)
+        )
 
 
 class InSteps(keras.optimizers.schedules.LearningRateSchedule):

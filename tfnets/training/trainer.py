@@ -18,7 +18,7 @@ from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, step
 from tfnets.training.evaluation import Evaluation, summarize
 from tfnets.training.logging import MetricsLog, Progress
-from tfnets.training.phase import Phase, Treatment
+from tfnets.training.phase import Treatment
 from tfnets.training.schedules import InSteps
 
 
@@ -322,8 +322,10 @@ def _evaluation_steps(phase):
 
 
 def _next_stop(phase, step, steps_per_call):
-    """The step of the next line in the log: a function of the step alone, so that a run that was
-    interrupted writes the same lines."""
+    """The step of the next line in the log.
+
+    A function of the step alone, so that a run that was interrupted writes the same lines.
+    """
     stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps}
     if phase.validation:
         stops |= _evaluation_steps(phase)
