@@ -7,6 +7,9 @@ class InputError(ValueError):
     Launchers print its message as one line and exit with code 2.
     """
 
+    # So that AutoGraph lets it through from inside a tf.data function, instead of wrapping it.
+    ag_pass_through = True
+
 
 class Preempted(Exception):  # noqa: N818 - not an error: the run goes on later
     """The process was asked to end; everything is saved, the same command goes on from there."""

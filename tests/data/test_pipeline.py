@@ -17,7 +17,7 @@ from tfnets.errors import InputError
 CACHES = ('memory', 'disk', 'none')
 COUNT = 65
 TRAIN = 23  # the examples of most tests: three files, and no multiple of any batch
-CROPS = 'decode_area_crop(6, 0.2, 0.7) | flip_lr | brightness(0.25) | saturation(0.5, 1.5)'
+CROPS = 'decode_area_crop(6, 0.2, 0.7) | flip_lr | brightness(0.1) | saturation(0.5, 1.5)'
 PLAIN = 'center_crop(6)'
 
 
@@ -78,9 +78,11 @@ def read(dataset):
 
 
 def train(source, start, stop, context=None, line=CROPS, batch_size=4, **options):
-    return read(training_dataset(
-        Batches(source, parse(line, 6), batch_size, **options), start, stop, context
-    ))
+    return read(
+        training_dataset(
+            Batches(source, parse(line, 6), batch_size, **options), start, stop, context
+        )
+    )
 
 
 @pytest.fixture(scope='module')
@@ -118,7 +120,6 @@ def test_each_example_once_per_epoch_and_batches_straddle_epochs(walks, cache):
         assert (epochs[number] != epochs[(number + 1) % 3]).sum() > TRAIN / 2
 
 
-@pytest.mark.xfail(strict=True, reason='seed[0] of a fold_in does not depend on the epoch')
 def test_a_stream_of_one_file_has_another_order_in_each_epoch():
     source = sources.load('sample', 'train[:40]', cache='none')
     assert len(source.files['filename']) == 1
@@ -128,7 +129,6 @@ def test_a_stream_of_one_file_has_another_order_in_each_epoch():
     assert records[:40] != records[40:]
 
 
-@pytest.mark.xfail(strict=True, reason='Dataset.shuffle mixes tf.random.set_seed in')
 def test_a_streams_order_does_not_hang_on_the_global_seed(load):
     source = load('none')
     walks = []
@@ -186,7 +186,6 @@ def test_the_pixels_are_those_of_the_examples_own_seed(load, walks):
         np.testing.assert_array_equal(line(source.read(label), tf.constant(seed)), pixels)
 
 
-@pytest.mark.xfail(strict=True, reason='seed is int64')
 def test_the_elements_are_what_is_promised(load):
     spec = training_dataset(Batches(load('memory'), parse(CROPS, 6), 8), 0, 1).element_spec
     assert spec == {
@@ -226,10 +225,9 @@ def pixels():
     """Photos of one pixel: quick enough for hundreds of epochs."""
     photo = tf.io.encode_png(np.zeros((1, 1, 3), np.uint8))
     labels = np.arange(TRAIN, dtype=np.int32)
-    return Source('pixels', 'train', ('a',), labels, labels.astype(str), 1, lambda index: photo)
+    return Source('pixels', 'train', ('a',), labels, labels.astype(str), 1, '', lambda index: photo)
 
 
-@pytest.mark.xfail(strict=True, reason='index_shuffle repeats after 256 epochs')
 def test_hundreds_of_epochs_have_orders_of_their_own(pixels):
     orders = [
         train(pixels, epoch, epoch + 1, line='resize(1)', batch_size=TRAIN)['label'][0].tolist()
@@ -239,7 +237,6 @@ def test_hundreds_of_epochs_have_orders_of_their_own(pixels):
     assert len(set(map(tuple, orders))) == len(orders)
 
 
-@pytest.mark.xfail(strict=True, reason='index_shuffle, see above')
 def test_each_example_is_at_each_place_of_an_epoch_equally_often(pixels):
     walk = train(pixels, 0, 300, line='resize(1)', batch_size=TRAIN)['label']
     counts = np.stack([np.bincount(column, minlength=TRAIN) for column in walk.T])
@@ -257,16 +254,27 @@ def assert_together(parts, whole, replicas):
     steps, size = whole['label'].shape
     for part in parts:  # one batch for each replica of the process
         assert part['label'].shape == (steps * replicas // len(parts), size // replicas)
-    assert_same(whole, {
-        name: np.concatenate([part[name].reshape(steps, -1, *array.shape[2:]) for part in parts], 1)
-        for name, array in whole.items()
-    })
+    assert_same(
+        whole,
+        {
+            name: np.concatenate(
+                [part[name].reshape(steps, -1, *array.shape[2:]) for part in parts], 1
+            )
+            for name, array in whole.items()
+        },
+    )
 
 
 @pytest.mark.parametrize(
     ('cache', 'processes', 'replicas'),
-    [('memory', 2, 2), ('memory', 2, 4), ('memory', 1, 2), ('disk', 2, 4), ('none', 2, 2),
-     ('none', 2, 4)],
+    [
+        ('memory', 2, 2),
+        ('memory', 2, 4),
+        ('memory', 1, 2),
+        ('disk', 2, 4),
+        ('none', 2, 2),
+        ('none', 2, 4),
+    ],
 )
 def test_processes_together_read_the_batches_of_one(load, walks, cache, processes, replicas):
     parts = [train(load(cache), 4, 7, context(p, processes, replicas)) for p in range(processes)]
@@ -318,7 +326,6 @@ def test_processes_count_every_example_once(load, cache):
         np.testing.assert_array_equal(part['label'][kept], part['index'][kept])
 
 
-@pytest.mark.xfail(strict=True, reason='AutoGraph turns an InputError into a StagingError')
 def test_evaluation_refuses_what_is_random(load):
     for cache in ('memory', 'none'):
         with pytest.raises(InputError, match='^preprocessing.*flip_lr is random.*leave it out'):
@@ -345,7 +352,7 @@ def photo(form):
 
 @pytest.mark.parametrize('cache', CACHES)
 def test_damaged_files_are_found(tmp_path, cache):
-    jpeg, png, gif, bmp = (photo(form) for form in ('JPEG', 'PNG', 'GIF', 'BMP'))
+    jpeg, png, gif = (photo(form) for form in ('JPEG', 'PNG', 'GIF'))
     files = {
         'a0.jpg': jpeg,
         'a1.jpg': jpeg[: len(jpeg) // 2],
@@ -356,8 +363,6 @@ def test_damaged_files_are_found(tmp_path, cache):
         'b2.png': png[:20],
         'c0.gif': gif,
         'c1.gif': gif[: len(gif) // 2],
-        'd0.bmp': bmp,
-        'd1.bmp': bmp[: len(bmp) // 2],
         'e0.jpg': b'',
         'e1.jpg': b'<html>404 Not Found</html>',
         'e2.jpg': b'\0' * 1000,
@@ -373,11 +378,11 @@ def test_damaged_files_are_found(tmp_path, cache):
     source = sources.load(str(tmp_path), 'train', cache=cache, cache_dir=tmp_path / 'cache')
     assert len(source) == len(files)
     found = [source.ids[index].split('/')[-1] for index in pipeline.damaged(source)]
-    sound = ['a0.jpg', 'b0.png', 'c0.gif', 'd0.bmp', 'f0.jpg', 'f1.png']
+    sound = ['a0.jpg', 'b0.png', 'c0.gif', 'f0.jpg', 'f1.png']
     assert found == [name for name in files if name not in sound]
     kept = source.take(np.setdiff1d(np.arange(len(files)), pipeline.damaged(source)))
     assert pipeline.damaged(kept) == []
-    assert read(evaluation_dataset(Batches(kept, parse(PLAIN, 6), 6)))['index'].max() == 5
+    assert read(evaluation_dataset(Batches(kept, parse(PLAIN, 6), 6)))['index'].max() == 4
 
 
 def test_a_file_that_is_gone_is_damaged(tmp_path):
@@ -414,7 +419,6 @@ def test_crop_areas_are_those_of_the_boxes_that_training_cuts(load, cache, crop)
     assert np.isclose(areas.mean(), expected.mean())
 
 
-@pytest.mark.xfail(strict=True, reason='AutoGraph turns an InputError into a StagingError')
 @pytest.mark.parametrize('line', [PLAIN, 'decode | flip_lr'])
 def test_crop_areas_of_a_line_without_a_crop_are_refused(load, line):
     for cache in ('memory', 'none'):

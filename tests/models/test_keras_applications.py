@@ -62,16 +62,17 @@ def assert_equal_weights(ours, theirs):
             np.testing.assert_array_equal(left, right)
 
 
-def assert_equals_original(name, height, width, folder, atol):
+def assert_equals_original(name, height, width, folder, prepare=None):
     theirs = original(name, height, width)
     path = folder / f'{name}.weights.h5'
     theirs.save_weights(path)
     ours = keras_application(name, CLASSES, weights=str(path))
     path.unlink()
     pixels = images(height, width)
-    expected = theirs(preprocessed(name, pixels)).numpy()
+    prepared = prepare(ours, pixels) if prepare else preprocessed(name, pixels)
+    expected = theirs(prepared).numpy()
     assert np.ptp(expected, axis=0).max() > 0.01, 'the outputs must tell the images apart'
-    np.testing.assert_allclose(tf.nn.softmax(ours(pixels)), expected, atol=atol)
+    np.testing.assert_allclose(tf.nn.softmax(ours(pixels)), expected, atol=1e-5)
     assert_equal_weights(weights_of(ours), weights_of(theirs))
 
 
@@ -79,16 +80,20 @@ def assert_equals_original(name, height, width, folder, atol):
 # norm, with models inside it.
 @pytest.mark.parametrize('name', ['ResNet50', 'MobileNetV2', 'EfficientNetB0', 'ConvNeXtTiny'])
 def test_equals_the_original_at_any_size(name, tmp_path):
-    assert_equals_original(name, 49, 64, tmp_path, atol=1e-5)
+    assert_equals_original(name, 49, 64, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', keras_applications.names())
 def test_every_network_equals_the_original(name, tmp_path):
     assert keras_applications.resolution(name) == _default_size(name)
-    # Pixels scaled by 1 / 127.5 differ in the last bit from those divided by 127.5, which grows to
-    # 2e-5 in the deepest networks.
-    assert_equals_original(name, 97, 84, tmp_path, atol=1e-4)
+
+    # Keras divides by 127.5, we multiply by 1 / 127.5: in the deepest networks the difference in
+    # the last bit grows to 1e-3, so these are compared behind the scaling, which has its own test.
+    def scaled(ours, pixels):
+        return ours.get_layer('scaling')(pixels)
+
+    assert_equals_original(name, 97, 84, tmp_path, scaled)
 
 
 def _default_size(name):

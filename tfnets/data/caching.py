@@ -2,13 +2,13 @@
 
 import hashlib
 import pathlib
+import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from tfnets.data.source import Source
 from tfnets.errors import InputError
-from tfnets.files import replacing
 
 MEMORY_LIMIT = 8 * 2**30
 
@@ -46,22 +46,41 @@ def on_disk(source, cache_dir):
 
     Returns:
         Source.
+
+    Raises:
+        InputError: if no folder is given.
     """
-    identity = '\n'.join([source.name, source.split, *source.ids])
-    folder = pathlib.Path(cache_dir).expanduser() / hashlib.sha1(identity.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    table = folder / 'labels.npy'  # written last: it says that all the others are there
-    if not table.exists():
+    if not cache_dir:
+        raise InputError('--cache=disk: expected a folder by --cache_dir')
+    identity = '\n'.join([source.name, source.split, source.identity, *source.ids])
+    name = hashlib.sha1(identity.encode(errors='surrogateescape')).hexdigest()[:16]
+    folder = pathlib.Path(cache_dir).expanduser() / name
+    if not folder.exists():
+        _fill(folder, source)
+    start = f'{folder}/'
+    return _by_index(
+        source,
+        np.load(folder / 'labels.npy'),
+        lambda index: tf.io.read_file(start + tf.strings.as_string(index)),
+    )
+
+
+def _fill(folder, source):
+    """Fills a folder under another name and renames it: it is there whole, or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as temporary:
+        filled = pathlib.Path(temporary) / 'filled'
+        filled.mkdir()
         labels = []
         for number, example in enumerate(source.stored().as_numpy_iterator()):
-            (folder / str(number)).write_bytes(example['image'])
+            (filled / str(number)).write_bytes(example['image'])
             labels.append(example['label'])
-        with replacing(table) as temporary, open(temporary, 'wb') as file:
-            np.save(file, np.asarray(labels, np.int32))
-    name = str(folder) + '/'
-    return _by_index(
-        source, np.load(table), lambda index: tf.io.read_file(name + tf.strings.as_string(index))
-    )
+        np.save(filled / 'labels.npy', np.asarray(labels, np.int32))
+        try:
+            filled.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise
 
 
 def _by_index(source, labels, read):
@@ -72,5 +91,6 @@ def _by_index(source, labels, read):
         labels.astype(np.int32),
         source.ids,
         source.num_bytes,
+        source.identity,
         read,
     )

@@ -10,12 +10,15 @@ import tensorflow as tf
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
 
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif')
 
 
 def is_folder(dataset):
-    """Whether this name of a data set means a folder: it has a slash in it."""
-    return os.sep in dataset
+    """Whether this name of a data set means a folder: ./photos, ../photos, /photos, ~/photos.
+
+    Other names with a slash are a folder if there is one; TFDS has such names too (eurosat/rgb).
+    """
+    return dataset.startswith(('.', '/', '~')) or ('/' in dataset and os.path.isdir(dataset))
 
 
 def load_folder(root, split):
@@ -34,7 +37,7 @@ def load_folder(root, split):
     Raises:
         InputError: if there is no such folder or split, or no image in it.
     """
-    root = pathlib.Path(root)
+    root = pathlib.Path(root).expanduser()
     if split not in SPLITS:
         raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)}')
     if not root.is_dir():
@@ -54,14 +57,16 @@ def load_folder(root, split):
             f'--dataset={root}: no images for split {split!r}; expected {root}/CLASS/*.jpg '
             f'(also {", ".join(_IMAGE_SUFFIXES[1:])}) or {root}/{split}/CLASS/*.jpg'
         )
-    table = tf.constant(paths)
+    table = tf.constant([os.fsencode(path) for path in paths])
+    found = [_stat(path) for path in paths]
     return Source(
         name=str(root),
         split=split,
         class_names=tuple(names),
         labels=np.asarray(labels, np.int32),
-        ids=np.asarray([os.path.relpath(path, root) for path in paths]),
-        num_bytes=sum(os.path.getsize(path) for path in paths),
+        ids=np.asarray([_readable(os.path.relpath(path, root)) for path in paths]),
+        num_bytes=sum(file.st_size for file in found),
+        identity=_identity(root, found),
         read=lambda index: tf.io.read_file(table[index]),
     )
 
@@ -69,6 +74,12 @@ def load_folder(root, split):
 def _split_folders(root):
     """Where each split lies: train, validation (or val) and test, or all of it in the root."""
     if not (root / 'train').is_dir():
+        for name in ('validation', 'val', 'test'):
+            if (root / name).is_dir():
+                raise InputError(
+                    f'--dataset={root}: there is a folder {name} but none called train; expected '
+                    'class folders, or train with class folders in it'
+                )
         return {'train': root}
     choices = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
     found = {
@@ -83,14 +94,33 @@ def _split_folders(root):
 
 
 def _class_folders(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    visible = (path for path in folder.iterdir() if not path.name.startswith('.'))
+    return sorted(path.name for path in visible if path.is_dir())
 
 
 def _images(folder):
     if not folder.is_dir():
         return []
     found = (path for path in folder.rglob('*') if path.suffix.lower() in _IMAGE_SUFFIXES)
-    return sorted(found)
+    return sorted(path for path in found if not path.is_dir())
+
+
+def _stat(path):
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}; mend or remove it') from None
+
+
+def _identity(root, found):
+    """Changes when a photo is replaced, or when another folder has files of the same names."""
+    text = f'{root.resolve()} {[(file.st_size, file.st_mtime_ns) for file in found]}'
+    return hashlib.sha1(os.fsencode(text)).hexdigest()
+
+
+def _readable(path):
+    """A path as text that can be printed, whatever bytes it is made of."""
+    return os.fsencode(path).decode(errors='replace')
 
 
 def _part(paths, cut, split, root):
@@ -100,7 +130,7 @@ def _part(paths, cut, split, root):
     """
     ranked = sorted(
         paths,
-        key=lambda path: hashlib.sha1(path.relative_to(root).as_posix().encode()).digest(),
+        key=lambda path: hashlib.sha1(os.fsencode(path.relative_to(root).as_posix())).digest(),
     )
     held = max(1, round(len(ranked) / 10)) if len(ranked) >= 3 else 0
     place = cut.index(split)

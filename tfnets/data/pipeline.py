@@ -11,7 +11,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from tfnets.data.preprocessing import Preprocessing, decode
+from tfnets.data import operations
+from tfnets.data.preprocessing import Preprocessing
 from tfnets.data.source import Source, StreamedSource
 from tfnets.errors import InputError
 
@@ -60,13 +61,12 @@ def training_dataset(batches, start, stop, context=None):
         'seed': int32 [replica_batch, 2]}.
     """
     share = _Share(batches.batch_size, context)
-    key = _key(batches)
 
     dataset, locate = _walk(batches, share, start, stop)
 
     def prepared(*element):
         position, example = locate(*element)
-        seed = tf.random.experimental.stateless_fold_in(key, position)
+        seed = _seed(batches, position)
         return example | {'image': batches.preprocessing(example['image'], seed), 'seed': seed}
 
     dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
@@ -121,7 +121,7 @@ def damaged(source):
     """
 
     def check(index):
-        image = decode(source.read(index))
+        image = operations.decode(source.read(index))
         # The image has to be looked at, or else it would not be decoded at all.
         return tf.where(tf.size(image) > 0, index, -1)
 
@@ -145,12 +145,11 @@ def crop_areas(batches, most=20_000):
         InputError: if there is no random crop.
     """
     one_by_one = dataclasses.replace(batches, batch_size=1)
-    key = _key(batches)
     dataset, locate = _walk(one_by_one, _Share(1, None), 0, min(most, len(batches.source)))
 
     def area(*element):
         position, example = locate(*element)
-        seed = tf.random.experimental.stateless_fold_in(key, position)
+        seed = _seed(batches, position)
         size, box = batches.preprocessing.crop_box(example['image'], seed)
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
@@ -183,15 +182,23 @@ def _as_is(*element):
 
 
 def _key(batches):
-    """The seed of a walk, int32 [2]."""
-    return tf.constant([batches.seed & 0x7FFFFFFF, zlib.crc32(batches.stream.encode()) >> 1])
+    """The seed of a walk, two ints."""
+    return [batches.seed & 0x7FFFFFFF, zlib.crc32(batches.stream.encode()) >> 1]
 
 
 def _index(batches, position):
     """Which example stands at a position of the walk: a permutation for each epoch."""
     size = len(batches.source)
-    epoch_seed = tf.random.experimental.stateless_fold_in(_key(batches), position // size)
-    return tf.random.experimental.index_shuffle(position % size, epoch_seed, size - 1)
+    seed = tf.random.experimental.stateless_fold_in(_key(batches), position // size)
+    # The public index_shuffle looks at so few bits of a seed that orders repeat after 256 epochs.
+    bits = tf.random.stateless_uniform([3], seed, None, None, tf.int64)
+    last = tf.constant(size - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=position % size, seed=bits, max_index=last, rounds=8)
+
+
+def _seed(batches, position):
+    """The seed of the example at a position of the walk, int32 [2]."""
+    return tf.cast(tf.random.experimental.stateless_fold_in(_key(batches), position), tf.int32)
 
 
 class _Share:

@@ -1,16 +1,13 @@
-"""Image operations, and the one-line pipelines that are made of them.
+"""One-line pipelines: from an image file to the pixels that a network sees.
 
 A line such as
 
     decode_area_crop(64, 0.2, 0.7) | flip_lr | brightness(0.25) | saturation(0.5, 1.5)
 
-is read from left to right. Each name is one of the functions below that are marked as an
-operation; its first parameter is what comes from the left, a parameter `seed` is filled in by the
-pipeline, and the rest stands in the line. The line is parsed, never evaluated: it may hold numbers,
-strings, tuples, `+ - * /`, and the name `resolution`, which stands for the side of the image that
-the network is to see.
-
-Between operations an image is float32 [height, width, 3] from 0 to 255; what comes out is uint8.
+is read from left to right. Each name is one of operations.py; its first parameter is what comes
+from the left, its `seed` is filled in, and the rest stands in the line. The line is parsed, never
+evaluated: it may hold numbers, strings, True and False, tuples, `+ - * /` on numbers, and the name
+`resolution`, which stands for the side of the image that the network is to see.
 """
 
 import ast
@@ -19,248 +16,17 @@ import functools
 import inspect
 import operator
 
+from tfnets.data import operations
+from tfnets.data.operations import OPERATIONS, tf
 from tfnets.errors import InputError
 
-
-class _TensorFlow:
-    """Imports TensorFlow when it is first used, so that a line can be checked long before."""
-
-    def __getattr__(self, name):
-        import tensorflow
-
-        return getattr(tensorflow, name)
-
-
-tf = _TensorFlow()
-OPERATIONS = {}
 _ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-
-
-def _operation(function):
-    OPERATIONS[function.__name__] = function
-    return function
-
-
-# ------------------------------------------------------------------------------------- decoding
-
-
-@_operation
-def decode(encoded):
-    """Decodes a JPEG, PNG, GIF or BMP file whole, to three channels."""
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    return tf.cast(image, tf.float32)
-
-
-@_operation
-def decode_area_crop(
-    encoded,
-    seed,
-    size: int,
-    low: float,
-    high: float,
-    interpolation: str = 'bilinear',
-    antialias: bool = True,
-):
-    """Cuts out a random square by its share of the area, and resizes it (AdamStein97's crop).
-
-    The share is uniform from `low` to `high`, both held below short side / long side, so that the
-    square fits.
-
-    Args:
-        encoded: scalar string, an image file.
-        seed: int32 [2].
-        size: side of the result in pixels.
-        low: least share of the image's area, in (0, 1].
-        high: greatest share of the image's area, in (0, 1].
-        interpolation: as tf.image.resize names it.
-        antialias: whether shrinking averages over all pixels that it covers.
-
-    Returns:
-        float32 [size, size, 3].
-    """
-    box = area_box(image_size(encoded), seed, low, high)
-    return _resize(_decode_box(encoded, box), (size, size), interpolation, antialias)
-
-
-@_operation
-def decode_inception_crop(
-    encoded,
-    seed,
-    size: int,
-    area: tuple = (0.08, 1.0),
-    ratio: tuple = (3 / 4, 4 / 3),
-    interpolation: str = 'bilinear',
-    antialias: bool = True,
-):
-    """Cuts out a random rectangle and resizes it to a square, as torchvision's RandomResizedCrop.
-
-    Args:
-        encoded: scalar string, an image file.
-        seed: int32 [2].
-        size: side of the result in pixels.
-        area: least and greatest share of the image's area.
-        ratio: least and greatest width over height, drawn uniformly in its logarithm.
-        interpolation: as tf.image.resize names it.
-        antialias: whether shrinking averages over all pixels that it covers.
-
-    Returns:
-        float32 [size, size, 3].
-    """
-    box = inception_box(image_size(encoded), seed, area, ratio)
-    return _resize(_decode_box(encoded, box), (size, size), interpolation, antialias)
-
-
-def image_size(encoded):
-    """Returns int32 [2], height and width of an image file; of a JPEG without decoding it."""
-    return tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.extract_jpeg_shape(encoded)[:2],
-        lambda: tf.shape(tf.io.decode_image(encoded, channels=3, expand_animations=False))[:2],
-    )
-
-
-def area_box(size, seed, low, high):
-    """Draws the square of `decode_area_crop`.
-
-    Args:
-        size: int32 [2], height and width.
-        seed: int32 [2].
-        low: least share of the area.
-        high: greatest share of the area.
-
-    Returns:
-        int32 [4]: top, left, height, width.
-    """
-    sides = tf.cast(size, tf.float32)
-    most = tf.reduce_min(sides) / tf.reduce_max(sides)
-    draw = tf.random.stateless_uniform([3], seed)
-    low, high = tf.minimum(low, most), tf.minimum(high, most)
-    share = low + draw[0] * (high - low)
-    side = tf.round(tf.sqrt(share * sides[0] * sides[1]))
-    side = tf.clip_by_value(side, 1.0, tf.reduce_min(sides))
-    corner = tf.floor(draw[1:] * (sides - side + 1))
-    corner = tf.minimum(corner, sides - side)
-    return tf.cast(tf.concat([corner, [side, side]], 0), tf.int32)
-
-
-def inception_box(size, seed, area, ratio):
-    """Draws the rectangle of `decode_inception_crop`: the first of ten tries that fits.
-
-    If none fits, it is the largest one in the middle whose ratio is allowed.
-
-    Args:
-        size: int32 [2], height and width.
-        seed: int32 [2].
-        area: least and greatest share of the area.
-        ratio: least and greatest width over height.
-
-    Returns:
-        int32 [4]: top, left, height, width.
-    """
-    sides = tf.cast(size, tf.float32)
-    draw = tf.random.stateless_uniform([4, 10], seed)
-    target = (area[0] + draw[0] * (area[1] - area[0])) * sides[0] * sides[1]
-    low, high = tf.math.log(ratio[0]), tf.math.log(ratio[1])
-    aspect = tf.exp(low + draw[1] * (high - low))
-    tries = tf.round(tf.stack([tf.sqrt(target / aspect), tf.sqrt(target * aspect)]))
-    fits = tf.reduce_all((tries > 0) & (tries <= sides[:, None]), 0)
-    own = sides[1] / sides[0]
-    wide = tf.stack([sides[0], tf.round(sides[0] * ratio[1])])
-    tall = tf.stack([tf.round(sides[1] / ratio[0]), sides[1]])
-    fallback = tf.where(own < ratio[0], tall, tf.where(own > ratio[1], wide, sides))
-    first = tf.argmax(tf.cast(fits, tf.int32))
-    found = tf.reduce_any(fits)
-    box = tf.where(found, tries[:, first], fallback)
-    place = tf.where(found, draw[2:, first], 0.5)
-    corner = tf.minimum(tf.floor(place * (sides - box + 1)), sides - box)
-    return tf.cast(tf.concat([corner, box], 0), tf.int32)
-
-
-def _decode_box(encoded, box):
-    """Decodes one rectangle; of a JPEG only the blocks that it touches."""
-    image = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.image.decode_and_crop_jpeg(encoded, box, channels=3),
-        lambda: tf.slice(
-            tf.io.decode_image(encoded, channels=3, expand_animations=False),
-            [box[0], box[1], 0],
-            [box[2], box[3], 3],
-        ),
-    )
-    image.set_shape([None, None, 3])
-    return tf.cast(image, tf.float32)
-
-
-# ------------------------------------------------------------------------------------- geometry
-
-
-@_operation
-def resize_short_side(image, size: int, interpolation: str = 'bilinear', antialias: bool = True):
-    """Resizes so that the shorter side has `size` pixels and the aspect is kept.
-
-    The longer side is cut to a whole number of pixels, as torchvision does.
-    """
-    sides = tf.shape(image)[:2]
-    scaled = sides * size // tf.reduce_min(sides)
-    return _resize(image, scaled, interpolation, antialias)
-
-
-@_operation
-def resize(image, size: int, interpolation: str = 'bilinear', antialias: bool = True):
-    """Resizes to a square of `size` pixels; the aspect is lost."""
-    return _resize(image, (size, size), interpolation, antialias)
-
-
-@_operation
-def center_crop(image, size: int):
-    """Cuts a square of `size` pixels out of the middle; pads with black where there is less."""
-    image = tf.image.resize_with_crop_or_pad(image, size, size)
-    return tf.ensure_shape(image, [size, size, 3])
-
-
-@_operation
-def flip_lr(image, seed):
-    """Mirrors half of the images, left to right."""
-    draw = tf.random.stateless_uniform([], seed)
-    return tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-
-
-def _resize(image, size, interpolation, antialias):
-    image = tf.image.resize(image, size, method=interpolation, antialias=antialias)
-    return tf.clip_by_value(image, 0.0, 255.0)  # bicubic overshoots
-
-
-# --------------------------------------------------------------------------------------- colour
-
-
-@_operation
-def brightness(image, seed, amount: float):
-    """Adds one number to all pixels, uniform within +-`amount` of the full range."""
-    delta = tf.random.stateless_uniform([], seed, -amount, amount)
-    return tf.clip_by_value(image + 255 * delta, 0.0, 255.0)
-
-
-@_operation
-def contrast(image, seed, low: float, high: float):
-    """Scales the distance from each channel's mean by a factor uniform from `low` to `high`."""
-    factor = tf.random.stateless_uniform([], seed, low, high)
-    return tf.clip_by_value(tf.image.adjust_contrast(image, factor), 0.0, 255.0)
-
-
-@_operation
-def saturation(image, seed, low: float, high: float):
-    """Multiplies the saturation (of hue, saturation, value) by a factor from `low` to `high`."""
-    factor = tf.random.stateless_uniform([], seed, low, high)
-    return tf.image.adjust_saturation(image, factor)
-
-
-# ----------------------------------------------------------------------------------------- lines
+_CROPS = ('decode_area_crop', 'decode_inception_crop')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,6 +86,11 @@ class Preprocessing:
             'seed' in inspect.signature(OPERATIONS[step.name]).parameters for step in self.steps
         )
 
+    @property
+    def crops(self):
+        """Whether the line begins with a random crop, whose size can be measured."""
+        return self.steps[0].name in _CROPS
+
     def crop_box(self, encoded, seed):
         """Draws the rectangle that the line would cut out of this example, decoding nothing.
 
@@ -333,19 +104,17 @@ class Preprocessing:
         Raises:
             InputError: if the line does not begin with a random crop.
         """
-        first = self.steps[0]
-        seed = tf.random.experimental.stateless_fold_in(seed, 0)
-        size = image_size(encoded)
-        if first.name == 'decode_area_crop':
-            return size, area_box(size, seed, first.arguments['low'], first.arguments['high'])
-        if first.name == 'decode_inception_crop':
-            return size, inception_box(
-                size, seed, first.arguments['area'], first.arguments['ratio']
+        if not self.crops:
+            raise InputError(
+                f'preprocessing {self.line!r}: no random crop to measure; expected it to begin '
+                f'with {" or ".join(_CROPS)}'
             )
-        raise InputError(
-            f'preprocessing {self.line!r}: no random crop to measure; expected it to begin with '
-            'decode_area_crop or decode_inception_crop'
-        )
+        given = self.steps[0].arguments
+        seed = tf.random.experimental.stateless_fold_in(seed, 0)
+        size = operations.image_size(encoded)
+        if self.steps[0].name == 'decode_area_crop':
+            return size, operations.area_box(size, seed, given['low'], given['high'])
+        return size, operations.inception_box(size, seed, given['area'], given['ratio'])
 
 
 @functools.lru_cache
@@ -402,64 +171,60 @@ def _parse_step(node, line, resolution):
             f'preprocessing {line!r}: no operation is called {name!r}; '
             f'there are {", ".join(sorted(OPERATIONS))}'
         )
-    value = functools.partial(_value, line=line, resolution=resolution)
-    given = [value(argument) for argument in call.args]
-    named = {keyword.arg: value(keyword.value) for keyword in call.keywords}
+    given = [_value(node, line, resolution) for node in call.args]
+    named = {word.arg: _value(word.value, line, resolution) for word in call.keywords}
     free = [p for n, p in _parameters(name).items() if n not in ('encoded', 'image', 'seed')]
-    signature = inspect.Signature(free)
+    expected = f'expected {name}({", ".join(map(_shown, free))})'
     try:
-        bound = signature.bind(*given, **named)
+        if len(named) < len(call.keywords):
+            raise TypeError('an argument is given twice')
+        bound = inspect.Signature(free).bind(*given, **named)
     except TypeError as error:
         raise InputError(
-            f'preprocessing {line!r}: {ast.unparse(call)}: {error}; expected {name}{signature}'
+            f'preprocessing {line!r}: {ast.unparse(call)}: {error}; {expected}'
         ) from None
     bound.apply_defaults()
     for parameter in free:
-        bound.arguments[parameter.name] = _typed(
-            bound.arguments[parameter.name], parameter, name, signature, line
+        value = bound.arguments[parameter.name]
+        try:
+            bound.arguments[parameter.name] = parameter.annotation(value)
+        except (ValueError, OverflowError):
+            raise InputError(
+                f'preprocessing {line!r}: {name}: {parameter.name} got {value!r}, '
+                f'{parameter.annotation.__doc__[:-1].lower()}; {expected}'
+            ) from None
+    low, high = (bound.arguments.get(limit, 0) for limit in ('low', 'high'))
+    if low > high:
+        raise InputError(
+            f'preprocessing {line!r}: {name}: low {low} is above high {high}; {expected}'
         )
     return Step(name, dict(bound.arguments))
 
 
-def _typed(value, parameter, name, signature, line):
-    """Checks an argument against its annotation, and its range by the parameter's name."""
-    kind = parameter.annotation
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int and number:
-        value = round(value)
-        good = value > 0
-    elif kind is float:
-        good = number
-    elif kind is tuple:
-        good = isinstance(value, tuple) and len(value) == 2 and 0 < value[0] <= value[1]
-    else:
-        good = isinstance(value, kind)
-    if parameter.name == 'interpolation':
-        good = good and value in ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos3', 'lanczos5')
-    if not good:
-        raise InputError(
-            f'preprocessing {line!r}: {name}: {parameter.name} got {value!r}; '
-            f'expected {name}{signature}'
-        )
-    return value
+def _shown(parameter):
+    """A parameter as it stands in a line."""
+    if parameter.default is parameter.empty:
+        return parameter.name
+    return f'{parameter.name}={parameter.default!r}'
 
 
-def _value(node, *, line, resolution):
-    """A literal, arithmetic on literals, or the name `resolution`; anything else is refused."""
-    value = functools.partial(_value, line=line, resolution=resolution)
+def _value(node, line, resolution):
+    """A literal, arithmetic on numbers, or the name `resolution`; anything else is refused."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | bool):
         return node.value
     if isinstance(node, ast.Tuple):
-        return tuple(value(element) for element in node.elts)
+        return tuple(_value(element, line, resolution) for element in node.elts)
     if isinstance(node, ast.Name) and node.id == 'resolution':
         return resolution
     try:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return -value(node.operand)
+            return -operations.number(_value(node.operand, line, resolution))
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-            return _ARITHMETIC[type(node.op)](value(node.left), value(node.right))
-    except (TypeError, ZeroDivisionError) as error:
-        raise InputError(f'preprocessing {line!r}: {ast.unparse(node)}: {error}') from None
+            left, right = (_value(side, line, resolution) for side in (node.left, node.right))
+            return _ARITHMETIC[type(node.op)](operations.number(left), operations.number(right))
+    except (ValueError, ArithmeticError) as error:
+        reason = str(error) or 'arithmetic is for finite numbers'
+        raise InputError(f'preprocessing {line!r}: {ast.unparse(node)}: {reason}') from None
     raise InputError(
         f'preprocessing {line!r}: an argument may be a number, a string, a tuple or `resolution`, '
         f'got {ast.unparse(node)!r}'

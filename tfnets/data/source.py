@@ -21,6 +21,7 @@ class Source:
         labels: int32 [examples].
         ids: str [examples]; stable names of the examples (a TFDS id, or a file's path).
         num_bytes: of all image files together.
+        identity: text that differs when any photo does; a cache goes by it.
         read: from a scalar int64 index to a scalar string, the bytes of an image file. Made of
             TensorFlow operations.
     """
@@ -31,6 +32,7 @@ class Source:
     labels: np.ndarray
     ids: np.ndarray
     num_bytes: int
+    identity: str
     read: Callable[[tf.Tensor], tf.Tensor]
 
     def __len__(self):
@@ -65,8 +67,8 @@ class Source:
 class StreamedSource:
     """One split of a data set that is too large to be held, read in passing from its files.
 
-    Its order in training is a function of the seed: a permutation of the files for each epoch,
-    a few of them read in turn, and a buffer that is drawn from.
+    Its order in training is a function of the seed: a permutation of
+    the files for each epoch, a few of them read in turn, and a buffer that is drawn from.
 
     Attributes:
         name: of the data set.
@@ -75,6 +77,7 @@ class StreamedSource:
         files: dict of equally long columns, one row for each file.
         size: number of examples.
         num_bytes: of all image files together.
+        identity: text that differs when any photo does; a cache goes by it.
         records: from a row of `files` to a tf.data.Dataset of its records.
         parse: from a record to {'image': scalar string, 'label': scalar int32}.
         buffer: examples that the next one is drawn from.
@@ -87,6 +90,7 @@ class StreamedSource:
     files: dict
     size: int
     num_bytes: int
+    identity: str
     records: Callable[[dict], tf.data.Dataset]
     parse: Callable[[tf.Tensor], dict]
     buffer: int = 16384
@@ -101,10 +105,10 @@ class StreamedSource:
         return len(self.class_names)
 
     def shuffled(self, key):
-        """An endless walk over the records, a new order for each epoch.
+        """An endless walk over the records; the files are in a new order for each epoch.
 
         Args:
-            key: int32 [2], the seed.
+            key: two ints, the seed.
 
         Returns:
             tf.data.Dataset of records, not parsed.
@@ -112,12 +116,11 @@ class StreamedSource:
 
         def epoch(number):
             seed = tf.random.experimental.stateless_fold_in(key, number)
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(len(self.files['filename'])), seed
-            )
-            dataset = tf.data.Dataset.from_tensor_slices(order)
-            dataset = dataset.map(
-                lambda row: tf.nest.map_structure(lambda column: tf.gather(column, row), self.files)
+            bits = tf.random.stateless_uniform([2], seed, None, None, tf.int64)
+            order = tf.range(len(self.files['filename']))
+            order = tf.random.experimental.stateless_shuffle(order, seed)
+            dataset = tf.data.Dataset.from_tensor_slices(
+                {name: tf.gather(column, order) for name, column in self.files.items()}
             )
             dataset = dataset.interleave(
                 self.records,
@@ -125,9 +128,7 @@ class StreamedSource:
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
-            return dataset.shuffle(
-                self.buffer, seed=tf.cast(seed[0], tf.int64), reshuffle_each_iteration=False
-            )
+            return _shuffled(dataset, self.buffer, bits)
 
         return tf.data.Dataset.counter().flat_map(epoch)
 
@@ -147,3 +148,17 @@ class StreamedSource:
                 for place in range(skip, skip + take)
             ]
         )
+
+
+def _shuffled(records, buffer, bits):
+    """Dataset.shuffle by a seed that is a tensor, without tf.random.set_seed mixed in."""
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=buffer,
+        seed=bits[0],
+        seed2=bits[1],
+        reshuffle_each_iteration=False,
+        output_types=[tf.string],
+        output_shapes=[[]],
+    )
+    return tf.data.experimental.from_variant(shuffled, tf.TensorSpec([], tf.string))

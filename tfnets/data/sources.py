@@ -14,8 +14,8 @@ def load(dataset, split, data_dir=None, cache='memory', cache_dir=None):
     """Opens one split of a data set.
 
     Args:
-        dataset: 'sample' (the photos in this package), a folder of class folders (a path with a
-            slash in it), or the name of a data set that TensorFlow Datasets has prepared.
+        dataset: 'sample' (the photos in this package), a folder of class folders (a path, as
+            './photos'), or the name of a data set that TensorFlow Datasets has prepared.
         split: 'train', 'validation' or 'test'; for a TFDS set also any slice, as 'train[:10%]'.
         data_dir: where TFDS sets lie; None for TFDS's own place.
         cache: where the encoded examples are held. 'memory': all of them are read once, at the

@@ -55,6 +55,7 @@ def load_tfds(name, split, data_dir=None):
         },
         size=info.num_examples,
         num_bytes=_num_bytes(builder, info),
+        identity=f'{builder.data_path} {info.name} {builder.info.dataset_size}',
         records=records,
         parse=parse,
     )
@@ -67,9 +68,10 @@ def _open(name, split, data_dir):
     expression = _expression(builder, name, split)
     try:
         info = builder.info.splits[expression]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, NotImplementedError) as error:
+        reason = ' '.join(str(error).split())
         raise InputError(
-            f'{name}: no split {expression!r} ({error}); it has {", ".join(builder.info.splits)}'
+            f'{name}: no split {expression!r} ({reason}); it has {", ".join(builder.info.splits)}'
         ) from None
     if not info.num_examples:
         raise InputError(f'{name}: split {expression!r} is empty')
@@ -77,9 +79,10 @@ def _open(name, split, data_dir):
 
 
 def _num_bytes(builder, info):
-    """Of a slice: its share of the whole split's."""
-    whole = builder.info.splits[info.name.split('[')[0]]
-    return whole.num_bytes * info.num_examples // max(whole.num_examples, 1)
+    """Of a split or slice: its share of the whole data set's."""
+    splits = builder.info.splits.values()
+    examples = sum(split.num_examples for split in splits)
+    return sum(split.num_bytes for split in splits) * info.num_examples // examples
 
 
 def _skip_decoding():
@@ -95,11 +98,11 @@ def _builder(name, data_dir):
     folder = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
     try:
         builder = tfds.builder(name, data_dir=folder)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError) as error:
+        reason = ' '.join(str(error).split())
         raise InputError(
             f'--dataset={name}: no prepared data set of that name under {folder}, and TFDS knows '
-            f'none ({reason}); a folder of class folders is given with a slash: ./{name}'
+            f'none ({reason}); a folder of class folders is given as ./{name}'
         ) from None
     if not builder.info.splits:
         raise InputError(
@@ -107,6 +110,11 @@ def _builder(name, data_dir):
             f'python -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{name}', data_dir='{folder}').download_and_prepare()\", "
             'or name its place by --data_dir'
+        )
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise InputError(
+            f'--dataset={name}: prepared as {builder.info.file_format.value}; expected tfrecord, '
+            'which download_and_prepare makes by default'
         )
     return builder
 

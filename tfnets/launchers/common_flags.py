@@ -48,8 +48,8 @@ def define_data():
     flags.DEFINE_string(
         'dataset',
         'sample',
-        '`sample`: the photos in this package; a path with a slash: a folder of class folders, or '
-        'of train/, validation/ and test/ with class folders; else a TensorFlow Datasets name.',
+        '`sample`: the photos in this package; a path (./photos): a folder of class folders, or of '
+        'train/, validation/ and test/ with class folders; else a TensorFlow Datasets name.',
     )
     flags.DEFINE_string('data_dir', None, "Where TFDS's data sets lie; its own place by default.")
     flags.DEFINE_enum(

@@ -20,8 +20,12 @@ def check_flags():
     if FLAGS.phi is not None and FLAGS.phi < 0:
         raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
     check_data_flags()
-    for line in (FLAGS.train_preprocessing, FLAGS.eval_preprocessing):
-        preprocessing.parse(line, FLAGS.resolution or 224)
+    preprocessing.parse(FLAGS.train_preprocessing, FLAGS.resolution or 224)
+    if preprocessing.parse(FLAGS.eval_preprocessing, FLAGS.resolution or 224).is_random:
+        raise InputError(
+            f'--eval_preprocessing={FLAGS.eval_preprocessing}: an operation in it is random, which '
+            'an evaluation may not be'
+        )
     weights = FLAGS.weights
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
@@ -29,16 +33,17 @@ def check_flags():
 
 def check_data_flags():
     """Refuses folders that are not there or hold no images."""
-    dataset = FLAGS.dataset or ''
+    dataset = os.path.expanduser(FLAGS.dataset)
     if FLAGS.data_dir and not pathlib.Path(FLAGS.data_dir).is_dir():
         raise InputError(
             f'--data_dir={FLAGS.data_dir}: there is no such folder; prepare the data set by '
             f'python -c "import tensorflow_datasets as tfds; tfds.builder({dataset!r}, '
             f'data_dir={FLAGS.data_dir!r}).download_and_prepare()"'
         )
-    if os.sep in dataset and not pathlib.Path(dataset).is_dir():
+    folder = dataset.startswith(('.', '/'))
+    if folder and not pathlib.Path(dataset).is_dir():
         raise InputError(f'--dataset={dataset}: there is no such folder')
-    if os.sep in dataset and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):
+    if folder and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):
         raise InputError(
             f'--dataset={dataset}: the folder has no class folders in it; '
             f'expected {dataset.rstrip(os.sep)}/CLASS/*.jpg'

@@ -90,7 +90,9 @@ def resolution(name, **options):
     """The side in pixels of the images that a network is meant for."""
     check(name)
     if name.startswith(KERAS_PREFIX):
-        return 224
+        from tfnets.models import keras_applications
+
+        return keras_applications.resolution(name.removeprefix(KERAS_PREFIX))
     entry = MODELS[name]
     function = _import(entry.resolution)
     return function(*entry.arguments, **_options(name, function, options))
