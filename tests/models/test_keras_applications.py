@@ -36,6 +36,7 @@ def original(name, height, width, classes=CLASSES):
 
     Its moving statistics are those of the images, or its outputs would hardly depend on them.
     """
+    keras.utils.set_random_seed(0)
     build = getattr(keras.applications, name)
     model = build(weights=None, classes=classes, input_shape=(height, width, 3))
     random = np.random.default_rng(1)
@@ -72,7 +73,9 @@ def assert_equals_original(name, height, width, folder, prepare=None):
     prepared = prepare(ours, pixels) if prepare else preprocessed(name, pixels)
     expected = theirs(prepared).numpy()
     assert np.ptp(expected, axis=0).max() > 0.01, 'the outputs must tell the images apart'
-    np.testing.assert_allclose(tf.nn.softmax(ours(pixels)), expected, atol=1e-5)
+    # With 'caffe' or no scaling the difference is 0. Not with 'tf': Keras divides by 127.5, we
+    # multiply by 1 / 127.5, and the last bit grows through the layers.
+    np.testing.assert_allclose(tf.nn.softmax(ours(pixels)), expected, atol=2e-5)
     assert_equal_weights(weights_of(ours), weights_of(theirs))
 
 
@@ -88,8 +91,8 @@ def test_equals_the_original_at_any_size(name, tmp_path):
 def test_every_network_equals_the_original(name, tmp_path):
     assert keras_applications.resolution(name) == _default_size(name)
 
-    # Keras divides by 127.5, we multiply by 1 / 127.5: in the deepest networks the difference in
-    # the last bit grows to 1e-3, so these are compared behind the scaling, which has its own test.
+    # In the deepest networks the last bit of the scaling grows to 1e-3, so they are compared behind
+    # it; it has its own test.
     def scaled(ours, pixels):
         return ours.get_layer('scaling')(pixels)
 

@@ -46,7 +46,7 @@ def source():
 
 def phase(source, name='train', epochs=3, **changes):
     batches = Batches(source, preprocessing.parse(LINE, 24), 16, seed=3, stream=name)
-    validation = Batches(source.take(np.arange(21)), preprocessing.parse('resize(24)', 24), 16)
+    validation = Batches(source.take(np.arange(min(21, len(source)))), preprocessing.parse('resize(24)', 24), 16)
     settings = {
         'optimizer': Optimizer('adam', weight_decay=1e-3),
         'schedule': Cosine(0.01),
@@ -289,3 +289,51 @@ def test_mixed_precision_resumes_to_the_bit(tmp_path, monkeypatch, source, preci
         keras.config.set_dtype_policy('float32')
     assert_equal(weights(again), weights(whole))
     assert all(np.isfinite(values).all() for values in weights(again))
+
+
+def test_the_best_network_is_kept_beside_the_last(tmp_path, monkeypatch, source):
+    """With kills before and after it is written; scores are made up, 0.5 is the best."""
+    made_up = {5: 0.3, 10: 0.5, 15: 0.4, 20: 0.1}
+    kept = {}
+
+    def score(self, objective, batches):
+        step = kept['state'].step
+        weights_then = [variable.numpy() for variable in objective.network.variables]
+        kept.setdefault(step, weights_then)
+        assert_equal(kept[step], weights_then)
+        return trainer_module.Evaluation(1, 0.0, made_up[step], 0.0, 0.0)
+
+    original = trainer_module._State.__init__
+
+    def remember(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        kept['state'] = self
+
+    monkeypatch.setattr(Trainer, 'score', score)
+    monkeypatch.setattr(trainer_module._State, '__init__', remember)
+    sixteen = source.take(np.arange(16))  # an epoch is a step
+
+    def run():
+        whole = phase(sixteen, epochs=20, evaluate_every=5)
+        new_trainer(tmp_path, checkpoint_steps=4, best_metric='top1').run(whole)
+        return whole
+
+    for name, call in [('_advance', 5), ('_keep_best', 2), ('_finish', 1)]:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, Trainer, name, call)
+            run()
+    last = weights(run())
+    folder = tmp_path / 'phases' / 'train'
+    load = trainer_module.checkpoints.load_model
+    assert_equal([v.numpy() for v in load(folder / 'best_network.keras').variables], kept[10])
+    assert_equal([v.numpy() for v in load(folder / 'network.keras').variables], last)
+    assert_equal(last, kept[20])
+
+
+def test_compiled_steps_give_the_same_losses(tmp_path, source):
+    for name, xla in (('plain', False), ('compiled', True)):
+        new_trainer(tmp_path / name, xla=xla).run(phase(source, epochs=1))
+    plain, compiled = (
+        [line['loss'] for line in read_metrics(tmp_path / name)] for name in ('plain', 'compiled')
+    )
+    assert plain == pytest.approx(compiled, rel=1e-4)

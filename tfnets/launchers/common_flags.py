@@ -15,6 +15,7 @@ CHANGEABLE = (
     'overwrite',
     'dry_run',
     'checkpoint_minutes',
+    'checkpoint_steps',
     'keep_checkpoints',
 )
 
@@ -153,6 +154,15 @@ def define_run():
         'steps_per_call', 50, 'Steps in one call, and in one line of the log.', lower_bound=1
     )
     flags.DEFINE_float('checkpoint_minutes', 5.0, 'Minutes between checkpoints.', lower_bound=0)
+    flags.DEFINE_integer(
+        'checkpoint_steps', 0, 'Also after so many steps; 0 for by the minute alone.', lower_bound=0
+    )
+    flags.DEFINE_enum(
+        'best_metric',
+        None,
+        ('top1', 'top5', 'balanced', 'loss'),
+        "Also keep each phase's best network by this metric of the validation split.",
+    )
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
 
 

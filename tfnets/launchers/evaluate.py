@@ -17,6 +17,9 @@ common_flags.define_data()
 common_flags.define_devices()
 flags.DEFINE_string('run_dir', None, 'Folder of the run.')
 flags.DEFINE_string('phase', None, 'Which phase; the last fine-tuned one by default.')
+flags.DEFINE_enum(
+    'checkpoint', 'last', ('last', 'best'), "The phase's last network, or its best (--best_metric)."
+)
 flags.DEFINE_string('split', 'test', 'Split to score; a TFDS slice if you like.')
 flags.DEFINE_list('resolutions', [], 'In pixels; by default the one that the phase was made for.')
 flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
@@ -51,6 +54,8 @@ def finished_phase():
     wanted = FLAGS.phase or ([n for n in names if n.startswith('finetune')] or names)[-1]
     if wanted not in names:
         raise InputError(f'--phase={wanted}: not finished; there are {", ".join(names)}')
+    if FLAGS.checkpoint == 'best' and not (phases / wanted / 'best_network.keras').exists():
+        raise InputError(f'--checkpoint=best: {wanted} was trained without --best_metric')
     return phases / wanted
 
 
@@ -77,7 +82,8 @@ def main():
             f'on; got {got}, expected {expected}'
         )
     with strategy.scope():
-        network = checkpoints.load_model(folder / 'network.keras')
+        name = 'best_network.keras' if FLAGS.checkpoint == 'best' else 'network.keras'
+        network = checkpoints.load_model(folder / name)
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
     objective = Classification(network)
     print(f'{folder.name}, {source.name} {source.split}: {inputs["preprocessing"]}')

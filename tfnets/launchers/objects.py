@@ -85,6 +85,8 @@ def trainer(folder, made_strategy):
         xla=xla(),
         steps_per_call=FLAGS.steps_per_call,
         checkpoint_minutes=FLAGS.checkpoint_minutes,
+        checkpoint_steps=FLAGS.checkpoint_steps,
+        best_metric=FLAGS.best_metric,
         keep_checkpoints=FLAGS.keep_checkpoints,
     )
 

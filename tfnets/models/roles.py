@@ -64,7 +64,14 @@ def variable_roles(model):
         Dict from the variable's id() to 'kernel', 'bias', 'scale' (gamma), 'offset' (beta) or
         'other'. A layer's attribute decides, never a name.
     """
-    attributes = {'kernel': 'kernel', 'bias': 'bias', 'gamma': 'scale', 'beta': 'offset'}
+    attributes = {
+        'kernel': 'kernel',
+        'depthwise_kernel': 'kernel',
+        'pointwise_kernel': 'kernel',
+        'bias': 'bias',
+        'gamma': 'scale',
+        'beta': 'offset',
+    }
     roles = {id(variable): 'other' for variable in model.trainable_variables}
     for layer in flat_layers(model):
         for attribute, role in attributes.items():

@@ -6,7 +6,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.errors import InputError
-from tfnets.files import replacing
+from tfnets.files import read_json, replacing, write_json
 
 # What reading a file that was cut short, or is another network's, can raise.
 _UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError, LookupError)
@@ -23,6 +23,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder, objective, keep=2, **state):
+        self._best = folder / 'best'
+        self._modules = tf.train.Checkpoint(modules=_Modules(objective))
         self._checkpoint = tf.train.Checkpoint(modules=_Modules(objective), **state)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder / 'checkpoints'), keep, checkpoint_name='step'
@@ -36,6 +38,22 @@ class Checkpoints:
     def save(self, step):
         """Writes a checkpoint; a kill in the middle leaves the one before."""
         self._manager.save(checkpoint_number=step)
+
+    def save_if_best(self, step, value):
+        """Keeps the networks apart if no evaluation of this phase gave a higher value before.
+
+        Args:
+            step: steps that have been made.
+            value: the higher the better.
+        """
+        before = read_json(self._best / 'best.json')
+        if before and before['value'] >= value:
+            return
+        self._modules.write(str(self._best / f'step-{step}'))
+        write_json(self._best / 'best.json', {'step': step, 'value': value})
+        for old in self._best.glob('step-*'):
+            if not old.name.startswith(f'step-{step}.'):
+                old.unlink()
 
     def restore(self):
         """Restores the newest checkpoint that can be read.
@@ -70,6 +88,21 @@ def restore_modules(folder, objective):
     checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
 
 
+def restore_best(folder, objective):
+    """Gives an objective's networks their weights at a phase's best evaluation.
+
+    Returns:
+        The step of it, or None if no best was kept; then nothing is changed.
+    """
+    best = read_json(folder / 'best' / 'best.json')
+    if best is None:
+        return None
+    path = folder / 'best' / f'step-{best["step"]}'
+    checkpoint = tf.train.Checkpoint(modules=_Modules(objective))
+    checkpoint.read(str(path)).assert_existing_objects_matched()
+    return best['step']
+
+
 def save_model(model, path):
     """Writes a .keras file whole or not at all; Keras itself would write it in place."""
     with replacing(pathlib.Path(path)) as temporary:
@@ -80,7 +113,7 @@ def load_model(path):
     """Loads a network that `save_model` wrote, with this library's layers in it."""
     import keras
 
-    from tfnets.models import layers  # noqa: F401 - registers them
+    from tfnets.models import keras_applications, layers  # noqa: F401 - they register theirs
 
     return keras.saving.load_model(path)
 

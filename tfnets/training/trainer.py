@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data import pipeline
-from tfnets.errors import NotFinite, Preempted
+from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, step
 from tfnets.training.evaluation import Evaluation, summarize
@@ -50,6 +50,10 @@ class Trainer:
         xla: whether to compile the steps.
         steps_per_call: steps in one call of a tf.function, and in one line of the log.
         checkpoint_minutes: time from one checkpoint to the next.
+        checkpoint_steps: at most so many steps from one to the next, 0 for no such limit; rounded
+            up to a line of the log.
+        best_metric: a metric of the validation ('top1', 'balanced', 'top5', 'loss') by which the
+            best networks of a phase are kept beside the last ones; None to keep the last alone.
         keep_checkpoints: how many of the latest to keep.
     """
 
@@ -61,6 +65,8 @@ class Trainer:
         xla=False,
         steps_per_call=50,
         checkpoint_minutes=5.0,
+        checkpoint_steps=0,
+        best_metric=None,
         keep_checkpoints=2,
     ):
         self.run_dir = pathlib.Path(run_dir)
@@ -68,6 +74,8 @@ class Trainer:
         self._xla = xla
         self._steps_per_call = steps_per_call
         self._checkpoint_minutes = checkpoint_minutes
+        self._checkpoint_steps = checkpoint_steps
+        self._best_metric = best_metric
         self._keep = keep_checkpoints
         self._evaluators = {}
 
@@ -120,7 +128,7 @@ class Trainer:
             self._show(phase, log)
         iterator = iter(self._training_data(phase, state.step))
         validation = None
-        saved = time.monotonic()
+        saved, saved_step = time.monotonic(), state.step
         with _terminated() as terminated, contextlib.closing(log), contextlib.closing(progress):
             while state.step < phase.steps:
                 numbers = self._advance(phase, state, iterator)
@@ -130,11 +138,13 @@ class Trainer:
                 if phase.validation and state.step in _evaluation_steps(phase):
                     validation = self.score(phase.objective, phase.validation)
                     log.write('validation', state.step, validation.numbers())
+                    self._keep_best(state, validation)
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
+                overdue |= 0 < self._checkpoint_steps <= state.step - saved_step
                 if overdue or terminated() or state.step == phase.steps:
                     log.flush()
                     state.save()
-                    saved = time.monotonic()
+                    saved, saved_step = time.monotonic(), state.step
                 if terminated() and state.step < phase.steps:
                     raise Preempted(f'{phase.name}: saved at step {state.step} of {phase.steps}')
         return validation
@@ -157,6 +167,17 @@ class Trainer:
             'images_per_second': count * phase.data.batch_size / seconds,
             'input_wait': float(waited) / seconds,
         }
+
+    def _keep_best(self, state, validation):
+        if self._best_metric:
+            value = validation.numbers().get(self._best_metric)
+            if value is None:
+                raise InputError(
+                    f'--best_metric={self._best_metric}: not measured here; there are '
+                    f'{", ".join(validation.numbers())}'
+                )
+            sign = -1 if self._best_metric == 'loss' else 1
+            state.checkpoints.save_if_best(state.step, sign * value)
 
     def _check_finite(self, phase, state, first, losses):
         bad = np.flatnonzero(~np.isfinite(losses))
@@ -182,6 +203,10 @@ class Trainer:
             inputs = {'preprocessing': seen.line, 'resolution': seen.resolution}
             names = list(phase.validation.source.class_names)
             write_json(folder / 'inputs.json', {**inputs, 'class_names': names})
+        if checkpoints.restore_best(folder, phase.objective) is not None:
+            for name, module in phase.objective.modules.items():
+                checkpoints.save_model(module, folder / f'best_{name}.keras')
+            checkpoints.restore_modules(folder, phase.objective)
         result = PhaseResult(
             phase.name,
             phase.steps,
