@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 
 
@@ -29,6 +30,12 @@ def read_json(path, default=None):
     """Reads a JSON file; answers `default` if there is none."""
     path = pathlib.Path(path)
     return json.loads(path.read_text()) if path.exists() else default
+
+
+def copy(source, path):
+    """Copies a file, whole or not at all."""
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 class replacing:  # noqa: N801 - used as `with replacing(path) as temporary:`

@@ -25,6 +25,7 @@ def make_source(files=FILES, **changes):
         ids=np.asarray([f'id{i}' for i in range(len(files))]),
         num_bytes=sum(map(len, files)),
         identity='numbers',
+        location='here',
         read=lambda index: table[index],
     )
     return dataclasses.replace(source, **changes)

@@ -225,7 +225,9 @@ def pixels():
     """Photos of one pixel: quick enough for hundreds of epochs."""
     photo = tf.io.encode_png(np.zeros((1, 1, 3), np.uint8))
     labels = np.arange(TRAIN, dtype=np.int32)
-    return Source('pixels', 'train', ('a',), labels, labels.astype(str), 1, '', lambda index: photo)
+    return Source(
+        'pixels', 'train', ('a',), labels, labels.astype(str), 1, '', '', lambda index: photo
+    )
 
 
 def test_hundreds_of_epochs_have_orders_of_their_own(pixels):

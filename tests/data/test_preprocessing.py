@@ -141,16 +141,6 @@ def test_tuples_and_strings():
     assert arguments('decode_inception_crop(8)')['area'] == (0.08, 1.0)
 
 
-def test_at_another_resolution():
-    parsed = parse('resize_short_side(resolution * 1.5) | center_crop(resolution)', 64)
-    assert parsed.find('resize_short_side').arguments['size'] == 96
-    other = parsed.at(32)
-    assert other.resolution == 32
-    assert other.find('resize_short_side').arguments['size'] == 48
-    assert other.find('center_crop').arguments['size'] == 32
-    assert other.find('flip_lr') is None
-
-
 def test_an_unknown_operation_is_answered_by_the_list():
     with pytest.raises(InputError, match="'flip'") as error:
         parse('center_crop(8) | flip', 8)

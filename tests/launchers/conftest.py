@@ -39,3 +39,18 @@ def launch():
         )
 
     return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two class folders with a dozen small photos each."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ('a', 'b'):
+        (tmp_path / 'photos' / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / 'photos' / name / f'{number}.jpg')
+    return tmp_path / 'photos'

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import time
 
 import pytest
@@ -34,7 +35,8 @@ def test_the_run_folder_explains_itself(finished):
     folder, _ = finished
     run = json.loads((folder / 'run.json').read_text())
     assert run['trainable_parameters'] == 50_252
-    assert {'tensorflow', 'keras', 'tfnets', 'python'} <= set(run['versions'])
+    assert {'tensorflow', 'keras', 'tfnets', 'python', 'revision'} <= set(run['starts'][0])
+    assert (folder / 'model.keras').exists()
     assert list((folder / 'tensorboard' / 'train').glob('*/events.*'))
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert {'loss', 'top1', 'learning_rate', 'images_per_second', 'input_wait'} <= set(
@@ -88,6 +90,72 @@ def test_evaluate_refuses_what_is_not_there(finished, launch, tmp_path):
         assert text in refused.stderr
 
 
+def test_evaluate_takes_the_deployed_phase_and_the_runs_own_split(finished, launch, tmp_path):
+    folder, _ = finished
+    report = json.loads((folder / 'report.json').read_text())
+    output = tmp_path / 'scores.json'
+    done = launch('evaluate', f'--run_dir={folder}', f'--output={output}')
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(output.read_text())
+    assert scores['phase'] == report['deployed']
+    assert scores['results'][0]['examples'] == 57  # this run's test split is `validation`
+
+
+def test_photos_that_changed_are_refused(launch, tmp_path, tiny, photos):
+    flags = [
+        *tiny[:-1],
+        '--train_split=train',
+        '--test_split=test',
+        f'--dataset={photos}/',
+        f'--run_dir={tmp_path}/run',
+        '--epochs=1',
+    ]
+    (photos / 'a' / 'bad.jpg').write_bytes(b'no image')
+    refused = launch('fixres', *flags)
+    trained_on = 'does not decode' not in refused.stderr
+    assert refused.returncode in (0, 2)
+    if refused.returncode == 2:
+        assert 'bad.jpg' in refused.stderr
+        allowed = launch('fixres', *flags, '--skip_damaged')
+        assert allowed.returncode == 0, allowed.stderr
+        assert 'bad.jpg' in allowed.stderr
+    else:
+        assert trained_on
+        assert 'bad.jpg' in refused.stderr
+    (tmp_path / 'run' / 'report.md').unlink()
+    (photos / 'a' / 'new.jpg').write_bytes((photos / 'a' / '0.jpg').read_bytes())
+    changed = launch('fixres', *flags, '--skip_damaged')
+    assert changed.returncode == 2
+    assert 'not the' in changed.stderr
+
+
+def test_a_start_that_was_killed_at_once_does_no_harm(launch, tmp_path, tiny):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    for name in ('flags.cfg', '.lock', '.x1flags.cfg'):
+        (folder / name).write_text('')
+    done = launch('fixres', *tiny, f'--run_dir={folder}', '--epochs=1', '--nocontrol')
+    assert done.returncode == 0, done.stderr
+
+
+def test_overwrite_starts_anew_but_only_in_a_run(launch, tmp_path, tiny, finished):
+    (tmp_path / 'precious.txt').write_text('mine')
+    refused = launch('fixres', *tiny, f'--run_dir={tmp_path}', '--overwrite')
+    assert refused.returncode == 2
+    assert (tmp_path / 'precious.txt').exists()
+    folder = tmp_path / 'run'
+    shutil.copytree(finished[0], folder)
+    anew = launch('fixres', *tiny, f'--run_dir={folder}', '--overwrite', '--epochs=1')
+    assert anew.returncode == 0, anew.stderr
+    assert not (folder / 'phases' / 'finetune_all').exists()
+
+
+def test_a_run_dir_that_cannot_be_written_is_one_line(launch, tiny):
+    refused = launch('fixres', *tiny, '--run_dir=/proc/run')
+    assert refused.returncode == 2
+    assert refused.stderr.startswith('error: --run_dir=/proc/run')
+
+
 def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
     done = launch('fixres', *tiny, f'--run_dir={tmp_path}/run', '--dry_run')
     assert done.returncode == 0, done.stderr
@@ -117,6 +185,19 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--dataset=no_such_set'], '--dataset=no_such_set'),
         (['--dataset=sample', '--train_split=holiday'], 'holiday'),
         (['--num_classes=3'], '14 classes'),
+        (['--resolutions=0'], 'above 0'),
+        (['--test_resolution=-3'], 'above 0'),
+        (['--seed=-1'], 'seed'),
+        (['--epochs=nan'], 'finite'),
+        (['--epochs=0'], 'no trained classifier'),
+        (['--train_preprocessing=resize(resolution)'], 'no random crop'),
+        (['--eval_preprocessing=resize(resolution) | flip_lr'], 'random'),
+        (['--eval_preprocessing=resize_short_side(72) | center_crop(64)'], 'images are 64 px'),
+        (['--train_preprocessing=decode_area_crop(48, 0.2, 0.7)'], 'images are 48 px'),
+        (['--eval_preprocessing=resize_short_side(resolution)'], 'of no one size'),
+        (['--eval_preprocessing=resize(resolution + 32) | center_crop(resolution)'], 'objects'),
+        (['--schedule=constant', '--warmup_epochs=2'], 'cosine'),
+        (['--epochs=2', '--warmup_epochs=2'], 'less than'),
         (['--alpha=2', '--model=keras:MobileNetV2'], '--alpha'),
     ],
 )

@@ -13,6 +13,7 @@ from tfnets.data import preprocessing, sources
 from tfnets.data.pipeline import Batches
 from tfnets.errors import NotFinite, Preempted
 from tfnets.models import layers
+from tfnets.training import preemption
 from tfnets.training import trainer as trainer_module
 from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification
@@ -46,7 +47,9 @@ def source():
 
 def phase(source, name='train', epochs=3, **changes):
     batches = Batches(source, preprocessing.parse(LINE, 24), 16, seed=3, stream=name)
-    validation = Batches(source.take(np.arange(min(21, len(source)))), preprocessing.parse('resize(24)', 24), 16)
+    validation = Batches(
+        source.take(np.arange(min(21, len(source)))), preprocessing.parse('resize(24)', 24), 16
+    )
     settings = {
         'optimizer': Optimizer('adam', weight_decay=1e-3),
         'schedule': Cosine(0.01),
@@ -163,9 +166,16 @@ def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, u
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 3 of 14'):
-        patch.setattr(Trainer, '_advance', advance)
-        new_trainer(tmp_path).run(phase(source))
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.install()
+    try:
+        with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 3 of 14'):
+            patch.setattr(Trainer, '_advance', advance)
+            new_trainer(tmp_path).run(phase(source))
+        with pytest.raises(Preempted):  # at once, where there is nothing to save
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     again = phase(source)
     new_trainer(tmp_path).run(again)
     assert_equal(weights(again), undisturbed[0])
@@ -200,6 +210,44 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(tmp_path, sour
     wild = phase(source, optimizer=Optimizer('sgd'), schedule=Constant(1e30))
     with pytest.raises(NotFinite, match=r'step [1-9]\d* is (nan|inf).*1e\+30.*checkpoint'):
         new_trainer(tmp_path).run(wild)
+
+
+def test_weights_that_the_last_update_made_infinite_are_not_saved(tmp_path, source):
+    wild = phase(
+        source, epochs=0.01, validation=None, optimizer=Optimizer('sgd'), schedule=Constant(1e38)
+    )
+    with pytest.raises(NotFinite, match='not finite after step 1, at learning rate 1e[+]38'):
+        new_trainer(tmp_path).run(wild)
+    assert not list(tmp_path.glob('phases/train/checkpoints/step*'))
+
+
+def test_frozen_parts_run_as_in_a_test(source):
+    tuned = phase(source).objective.network
+    Treatment('classifier', 'inference').apply(tuned)
+    batch = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    with layers.example_seeds(tf.constant([[1, 2], [1, 3], [1, 4]])):
+        np.testing.assert_array_equal(tuned(batch, training=True), tuned(batch, training=False))
+        Treatment().apply(tuned)
+        assert np.abs(tuned(batch, training=True) - tuned(batch, training=False)).max() > 1e-3
+
+
+def test_float16_that_overflows_always_trains_nothing_and_says_so(tmp_path, source):
+    keras.config.set_dtype_policy('mixed_float16')
+    try:
+        wild = phase(source, epochs=1, validation=None)
+        wild.objective.network.get_layer('classifier').kernel.assign(np.full((8, 14), 1e30))
+        with pytest.raises(NotFinite):
+            new_trainer(tmp_path).run(wild)
+    finally:
+        keras.config.set_dtype_policy('float32')
+
+
+def test_half_written_files_are_cleared_away(tmp_path, source):
+    folder = tmp_path / 'phases' / 'train'
+    (folder / 'checkpoints' / 'step-3_temp').mkdir(parents=True)
+    (folder / '.xnetwork.keras').write_text('half')
+    new_trainer(tmp_path).run(phase(source, epochs=1))
+    assert not list(folder.glob('.*')) and not list(folder.glob('checkpoints/*_temp'))
 
 
 def test_branches_share_a_trunk_and_frozen_parts_stay(tmp_path, source):
@@ -318,7 +366,7 @@ def test_the_best_network_is_kept_beside_the_last(tmp_path, monkeypatch, source)
         new_trainer(tmp_path, checkpoint_steps=4, best_metric='top1').run(whole)
         return whole
 
-    for name, call in [('_advance', 5), ('_keep_best', 2), ('_finish', 1)]:
+    for name, call in [('_advance', 5), ('_validate', 2), ('_finish', 1)]:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             kill_at(patch, Trainer, name, call)
             run()

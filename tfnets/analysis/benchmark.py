@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.data import pipeline
+from tfnets.models.layers import example_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     """The least that training can cost: forward, backward and update on one batch in memory.
 
     Args:
-        network: keras.Model from pixels to logits, without random layers.
+        network: keras.Model from pixels to logits.
         optimizer: Keras optimizer.
         batch_size: images.
         resolution: their side in pixels.
@@ -80,12 +81,14 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     shape = (batch_size, resolution, resolution, 3)
     images = tf.constant(rng.integers(0, 256, shape, np.uint8))
     labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
+    seeds = tf.constant(rng.integers(0, 2**31, (batch_size, 2), np.int32))
     optimizer.build(network.trainable_variables)
 
     @tf.function(jit_compile=xla, autograph=False)
     def gradients_of():
         with tf.GradientTape() as tape:
-            logits = network(images, training=True)
+            with example_seeds(seeds):
+                logits = network(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         return loss, tape.gradient(loss, network.trainable_variables)

@@ -32,6 +32,7 @@ def write_report(run_dir, outcome, plan, head):
         {
             'run': head,
             'gap': dataclasses.asdict(outcome.gap),
+            'deployed': outcome.deployed,
             'resolutions': {
                 'train': plan.resolution,
                 'chosen': outcome.chosen,
@@ -60,7 +61,8 @@ def select_results(outcome, plan):
     low, chosen, best = plan.resolution, outcome.chosen, outcome.best_untuned
     mark = {best: ', best on validation'}
     wanted = [(f'(a) trained{mark.get(low, "")}', 'train', low)]
-    for pixels in sorted({r for phase, r in row if phase == 'train' and r > low}):
+    higher = {r for phase, r in row if phase == 'train' and r > low} | ({best} - {low})
+    for pixels in sorted(higher):
         wanted.append((f'(b) trained, not fine-tuned{mark.get(pixels, "")}', 'train', pixels))
     for tune in plan.tunes:
         wanted.append((f'(c) fine-tuned: {tune}', f'finetune_{tune}', chosen))

@@ -52,7 +52,7 @@ def on_disk(source, cache_dir):
     """
     if not cache_dir:
         raise InputError('--cache=disk: expected a folder by --cache_dir')
-    identity = '\n'.join([source.name, source.split, source.identity, *source.ids])
+    identity = '\n'.join([source.name, source.split, source.identity, source.location, *source.ids])
     name = hashlib.sha1(identity.encode(errors='surrogateescape')).hexdigest()[:16]
     folder = pathlib.Path(cache_dir).expanduser() / name
     if not folder.exists():
@@ -92,5 +92,6 @@ def _by_index(source, labels, read):
         source.ids,
         source.num_bytes,
         source.identity,
+        source.location,
         read,
     )

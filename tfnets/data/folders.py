@@ -59,14 +59,16 @@ def load_folder(root, split):
         )
     table = tf.constant([os.fsencode(path) for path in paths])
     found = [_stat(path) for path in paths]
+    relative = [os.path.relpath(path, root) for path in paths]
     return Source(
         name=str(root),
         split=split,
         class_names=tuple(names),
         labels=np.asarray(labels, np.int32),
-        ids=np.asarray([_readable(os.path.relpath(path, root)) for path in paths]),
+        ids=np.asarray([_readable(path) for path in relative]),
         num_bytes=sum(file.st_size for file in found),
-        identity=_identity(root, found),
+        identity=_hash([(_readable(p), f.st_size) for p, f in zip(relative, found, strict=True)]),
+        location=f'{root.resolve()} {_hash([file.st_mtime_ns for file in found])}',
         read=lambda index: tf.io.read_file(table[index]),
     )
 
@@ -112,10 +114,8 @@ def _stat(path):
         raise InputError(f'{path}: {error.strerror}; mend or remove it') from None
 
 
-def _identity(root, found):
-    """Changes when a photo is replaced, or when another folder has files of the same names."""
-    text = f'{root.resolve()} {[(file.st_size, file.st_mtime_ns) for file in found]}'
-    return hashlib.sha1(os.fsencode(text)).hexdigest()
+def _hash(values):
+    return hashlib.sha1(repr(values).encode()).hexdigest()
 
 
 def _readable(path):

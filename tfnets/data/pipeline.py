@@ -181,6 +181,20 @@ def _as_is(*element):
     return element
 
 
+def replica_batch(batch_size, replicas):
+    """The examples of a global batch for each replica.
+
+    Raises:
+        InputError: if the batch does not divide.
+    """
+    if batch_size % replicas:
+        raise InputError(
+            f'--batch_size={batch_size} does not divide among {replicas} devices; '
+            f'take a multiple of {replicas}, as {-(-batch_size // replicas) * replicas}'
+        )
+    return batch_size // replicas
+
+
 def _key(batches):
     """The seed of a walk, two ints."""
     return [batches.seed & 0x7FFFFFFF, zlib.crc32(batches.stream.encode()) >> 1]
@@ -211,16 +225,10 @@ class _Share:
 
     def __init__(self, batch_size, context):
         context = context or tf.distribute.InputContext()
-        replicas = context.num_replicas_in_sync
-        if batch_size % replicas:
-            raise InputError(
-                f'--batch_size={batch_size} does not divide among {replicas} devices; '
-                f'take a multiple of {replicas}, as {-(-batch_size // replicas) * replicas}'
-            )
         self._batch_size = batch_size
         self._size = batch_size // context.num_input_pipelines
         self._first = self._size * context.input_pipeline_id
-        self.replica_batch = batch_size // replicas
+        self.replica_batch = replica_batch(batch_size, context.num_replicas_in_sync)
 
     def positions(self, start, stop):
         """The positions of this process in the batches start to stop, as a dataset of int64."""

@@ -71,13 +71,20 @@ class Preprocessing:
             value = step(value, own)
         return tf.saturate_cast(tf.round(value), tf.uint8)
 
-    def at(self, resolution):
-        """Returns the same line at another resolution."""
-        return parse(self.line, resolution)
-
     def find(self, name):
         """Returns the first step of that name, or None."""
         return next((step for step in self.steps if step.name == name), None)
+
+    @property
+    def output_size(self):
+        """Side of the square images that come out, in pixels; None if they are not all square."""
+        side = None
+        for step in self.steps:
+            if step.name in (*_CROPS, 'resize', 'center_crop'):
+                side = step.arguments['size']
+            elif step.name in ('decode', 'resize_short_side'):
+                side = None
+        return side
 
     @property
     def is_random(self):

@@ -21,7 +21,9 @@ class Source:
         labels: int32 [examples].
         ids: str [examples]; stable names of the examples (a TFDS id, or a file's path).
         num_bytes: of all image files together.
-        identity: text that differs when any photo does; a cache goes by it.
+        identity: text that differs when the photos do; a run keeps to it.
+        location: text that differs when they lie elsewhere or were written anew; with the identity
+            a cache goes by it.
         read: from a scalar int64 index to a scalar string, the bytes of an image file. Made of
             TensorFlow operations.
     """
@@ -33,6 +35,7 @@ class Source:
     ids: np.ndarray
     num_bytes: int
     identity: str
+    location: str
     read: Callable[[tf.Tensor], tf.Tensor]
 
     def __len__(self):
@@ -77,7 +80,8 @@ class StreamedSource:
         files: dict of equally long columns, one row for each file.
         size: number of examples.
         num_bytes: of all image files together.
-        identity: text that differs when any photo does; a cache goes by it.
+        identity: text that differs when the photos do; a run keeps to it.
+        location: text that differs when they lie elsewhere; with the identity a cache goes by it.
         records: from a row of `files` to a tf.data.Dataset of its records.
         parse: from a record to {'image': scalar string, 'label': scalar int32}.
         buffer: examples that the next one is drawn from.
@@ -91,6 +95,7 @@ class StreamedSource:
     size: int
     num_bytes: int
     identity: str
+    location: str
     records: Callable[[dict], tf.data.Dataset]
     parse: Callable[[tf.Tensor], dict]
     buffer: int = 16384

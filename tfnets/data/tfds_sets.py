@@ -55,7 +55,8 @@ def load_tfds(name, split, data_dir=None):
         },
         size=info.num_examples,
         num_bytes=_num_bytes(builder, info),
-        identity=f'{builder.data_path} {info.name} {builder.info.dataset_size}',
+        identity=f'{builder.info.full_name} {info.name} {builder.info.dataset_size}',
+        location=str(builder.data_path),
         records=records,
         parse=parse,
     )

@@ -8,6 +8,7 @@ import tempfile
 from absl import app, flags, logging
 
 from tfnets.errors import InputError, NotFinite, Preempted
+from tfnets.training import preemption
 
 BAD_INPUT = 2
 NOT_FINITE = 3
@@ -18,8 +19,8 @@ PREEMPTED = 75
 def launch(main, check=None):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
-    Exit codes: 0 done; 2 bad input; 3 the loss became NaN or infinite; 75 asked to end (SIGTERM),
-    all saved, the same command goes on.
+    Exit codes: 0 done; 1 a file cannot be read or written, or a defect; 2 bad input; 3 the loss
+    became NaN or infinite; 75 asked to end (SIGTERM), all saved, the same command goes on.
 
     Args:
         main: function without arguments; imports TensorFlow only through `import_tensorflow`.
@@ -33,6 +34,7 @@ def _guarded(main, check, argv):
     logging.use_python_logging(quiet=True)
     logging.get_absl_handler().setFormatter(None)
     logging.get_absl_handler().addFilter(_is_ours)
+    preemption.install()
     try:
         if len(argv) > 1:
             raise InputError(
@@ -44,6 +46,8 @@ def _guarded(main, check, argv):
         main()
     except InputError as error:
         _end(f'error: {error}', BAD_INPUT)
+    except OSError as error:
+        _end(f'error: {error}', 1)
     except NotFinite as error:
         _end(f'error: {error}', NOT_FINITE)
     except Preempted as error:

@@ -10,18 +10,22 @@ import dataclasses
 
 from absl import flags
 
+from tfnets.errors import InputError
 from tfnets.launchers import app, common_flags, objects
 
 FLAGS = flags.FLAGS
 
 common_flags.define_model()
 common_flags.define_data()
-common_flags.define_training(
+common_flags.define_splits()
+common_flags.define_input(
     'decode_area_crop(resolution, 0.2, 0.7, antialias=False) | flip_lr | brightness(0.25) | '
     'saturation(0.5, 1.5)',
     'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
 )
-common_flags.define_run()
+common_flags.define_optimizer('', 'Training', 'sgd', 0.1, 'cosine')
+common_flags.define_arithmetic()
+common_flags.define_devices()
 flags.DEFINE_integer('rounds', 7, 'How often each is measured.', lower_bound=1)
 flags.DEFINE_integer('steps', 50, 'Steps of each in a round.', lower_bound=1)
 flags.DEFINE_string('output', None, 'Also write the speeds to this JSON file.')
@@ -30,16 +34,19 @@ flags.adopt_module_key_flags(common_flags)
 
 def main():
     """Builds the contestants, lets them run in turns, prints a table."""
-    strategy = objects.strategy()
+    strategy = objects.strategy(FLAGS.precision)
+    if strategy.num_replicas_in_sync > 1:
+        raise InputError('--strategy: the bare step is for one device; take one_device')
     from tfnets.analysis import benchmark
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
     from tfnets.files import write_json
     from tfnets.training.objectives import Classification
     from tfnets.training.phase import Phase
+    from tfnets.training.trainer import Trainer
 
     resolution = objects.resolution()
-    source = objects.open_source(FLAGS.train_split)
+    source = objects.sound(objects.open_source(FLAGS.train_split), training=True)
     line = preprocessing.parse(FLAGS.train_preprocessing, resolution)
     batches = Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark')
     build = objects.network_builder(objects.num_classes(source), strategy)
@@ -47,7 +54,7 @@ def main():
     # Long enough that no round comes to its end.
     epochs = (FLAGS.rounds + 2) * FLAGS.steps / batches.steps_per_epoch
     phase = Phase('benchmark', Classification(build()), batches, epochs, optimizer, schedule)
-    advance = objects.trainer('.', strategy).stepper(phase)
+    advance = Trainer('.', strategy, xla=objects.xla()).stepper(phase)
     contestants = {
         'bare step': benchmark.bare_step(
             build(),

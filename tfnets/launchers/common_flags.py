@@ -1,7 +1,10 @@
 """The flags that every launcher shares, in groups. Imports no TensorFlow."""
 
+import math
+
 from absl import flags
 
+from tfnets.errors import InputError
 from tfnets.models import registry
 
 # Flags that may differ when a run is gone on with: they change where and how fast, not what.
@@ -14,6 +17,7 @@ CHANGEABLE = (
     'run_dir',
     'overwrite',
     'dry_run',
+    'skip_damaged',
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
@@ -61,9 +65,6 @@ def define_data():
         '--cache_dir; or read from where they lie, TFDS sets as a stream.',
     )
     flags.DEFINE_string('cache_dir', '~/.cache/tfnets', 'For --cache=disk.')
-    flags.DEFINE_string('train_split', 'train', 'Split to train on; a TFDS slice if you like.')
-    flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
-    flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
     flags.DEFINE_bool(
         'skip_damaged',
         False,
@@ -72,8 +73,15 @@ def define_data():
     )
 
 
-def define_training(train_preprocessing, eval_preprocessing):
-    """Length, optimizer and preprocessing; the lines are the launcher's defaults."""
+def define_splits():
+    """Which part of the data is for what."""
+    flags.DEFINE_string('train_split', 'train', 'Split to train on; a TFDS slice if you like.')
+    flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
+    flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
+
+
+def define_input(train_preprocessing, eval_preprocessing):
+    """What a network sees; the lines are the launcher's defaults."""
     flags.DEFINE_integer(
         'resolution',
         0,
@@ -93,6 +101,10 @@ def define_training(train_preprocessing, eval_preprocessing):
         'as parts of it grow with it.',
     )
     flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
+
+
+def define_training():
+    """Length and optimizer."""
     flags.DEFINE_float('epochs', 30.0, 'Walks over the training set.', lower_bound=0)
     flags.DEFINE_float('evaluate_every', 5.0, 'Epochs between validations.', lower_bound=1e-3)
     flags.DEFINE_float(
@@ -142,13 +154,15 @@ def define_optimizer(prefix, stage, optimizer, learning_rate, schedule):
 
 
 def define_run():
-    """Where and how a run is done."""
-    flags.DEFINE_integer('seed', 0, 'Of weights, order and augmentation.')
-    define_devices()
+    """The folder of a run, and what it keeps."""
     flags.DEFINE_string(
         'run_dir', None, 'Folder of the run; runs/<launcher>-<hash of the flags> by default.'
     )
-    flags.DEFINE_bool('overwrite', False, 'Delete what an earlier run left in --run_dir.')
+    flags.DEFINE_bool(
+        'overwrite',
+        False,
+        'Delete what an earlier run left in --run_dir; not for jobs that go back into a queue.',
+    )
     flags.DEFINE_bool('dry_run', False, 'Show phases, steps, parameters and time; train nothing.')
     flags.DEFINE_integer(
         'steps_per_call', 50, 'Steps in one call, and in one line of the log.', lower_bound=1
@@ -166,24 +180,43 @@ def define_run():
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
 
 
-def define_devices():
-    """Devices, precision and compilation."""
+def define_arithmetic():
+    """What the numbers depend on beside data and method."""
+    flags.DEFINE_integer('seed', 0, 'Of weights, order and augmentation.', lower_bound=0)
     flags.DEFINE_enum(
         'precision',
         'float32',
         ('float32', 'mixed_bfloat16', 'mixed_float16'),
         'What layers compute in; weights, logits and losses are float32 always.',
     )
+
+
+def define_devices():
+    """Devices and compilation: where, and how fast."""
     flags.DEFINE_enum(
         'strategy',
         'auto',
         ('auto', 'one_device', 'mirrored'),
-        'mirrored: all GPUs of this host; auto: that, if there are more than one.',
+        'mirrored: all GPUs of this host, or all --logical_devices; auto: that, if several.',
     )
     flags.DEFINE_bool('xla', None, 'Compile the step; by default on GPUs only, a CPU is slower so.')
     flags.DEFINE_integer(
         'logical_devices', 0, 'Split the CPU into so many devices, to try things.', lower_bound=0
     )
+
+
+def check_numbers():
+    """Refuses numbers that no bound can catch: NaN and infinity."""
+    for name, value in resolved().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f'--{name}={value}: expected a finite number')
+
+
+def pixels(name, text):
+    """Reads a length in pixels out of a flag that may hold other words too."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise InputError(f'--{name}={text}: expected a number of pixels, above 0')
+    return int(text)
 
 
 def resolved():

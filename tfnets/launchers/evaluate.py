@@ -16,11 +16,13 @@ FLAGS = flags.FLAGS
 common_flags.define_data()
 common_flags.define_devices()
 flags.DEFINE_string('run_dir', None, 'Folder of the run.')
-flags.DEFINE_string('phase', None, 'Which phase; the last fine-tuned one by default.')
+flags.DEFINE_string('phase', None, "Which phase; by default the one whose network is the run's.")
 flags.DEFINE_enum(
     'checkpoint', 'last', ('last', 'best'), "The phase's last network, or its best (--best_metric)."
 )
-flags.DEFINE_string('split', 'test', 'Split to score; a TFDS slice if you like.')
+flags.DEFINE_string(
+    'split', 'test', 'Split to score, as the run divided its data; a TFDS slice if you like.'
+)
 flags.DEFINE_list('resolutions', [], 'In pixels; by default the one that the phase was made for.')
 flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
 flags.DEFINE_string('output', None, 'Also write the scores to this JSON file.')
@@ -34,26 +36,30 @@ def check():
     run = read_json(pathlib.Path(FLAGS.run_dir) / 'run.json')
     if run is None:
         raise InputError(f'--run_dir={FLAGS.run_dir}: there is no run in it (no run.json)')
-    for name in ('dataset', 'precision'):
-        if not FLAGS[name].present:
-            FLAGS[name].value = run['flags'][name]
+    if not FLAGS['dataset'].present:
+        for name in ('dataset', 'data_dir', 'cache', 'cache_dir'):
+            if not FLAGS[name].present and name in run['flags']:
+                FLAGS[name].value = run['flags'][name]
+        if FLAGS.split in ('train', 'validation', 'test'):
+            FLAGS.split = run['flags'].get(f'{FLAGS.split}_split', FLAGS.split)
     for text in FLAGS.resolutions:
-        if not text.isdigit() or int(text) == 0:
-            raise InputError(f'--resolutions={text}: expected numbers of pixels')
+        common_flags.pixels('resolutions', text)
     objects.check_data_flags()
     finished_phase()
 
 
 def finished_phase():
-    """The folder of --phase, or of the last phase that was finished and is no control."""
-    phases = pathlib.Path(FLAGS.run_dir) / 'phases'
-    finished = sorted(phases.glob('*/result.json'), key=lambda path: path.stat().st_mtime)
+    """The folder of --phase, or of the phase whose network is the run's, or of the last one."""
+    folder = pathlib.Path(FLAGS.run_dir)
+    finished = sorted(folder.glob('phases/*/result.json'), key=lambda path: path.stat().st_mtime)
     names = [path.parent.name for path in finished]
     if not names:
-        raise InputError(f'--run_dir={FLAGS.run_dir}: no phase of this run is finished yet')
-    wanted = FLAGS.phase or ([n for n in names if n.startswith('finetune')] or names)[-1]
+        raise InputError(f'--run_dir={folder}: no phase of this run is finished yet')
+    deployed = read_json(folder / 'report.json', {}).get('deployed', names[-1])
+    wanted = FLAGS.phase or deployed
     if wanted not in names:
         raise InputError(f'--phase={wanted}: not finished; there are {", ".join(names)}')
+    phases = folder / 'phases'
     if FLAGS.checkpoint == 'best' and not (phases / wanted / 'best_network.keras').exists():
         raise InputError(f'--checkpoint=best: {wanted} was trained without --best_metric')
     return phases / wanted

@@ -9,18 +9,24 @@ import time
 
 from absl import flags, logging
 
+from tfnets.data import preprocessing
 from tfnets.errors import InputError
+from tfnets.files import copy
 from tfnets.launchers import app, common_flags, objects, run_folder
 
 FLAGS = flags.FLAGS
 
 common_flags.define_model()
 common_flags.define_data()
-common_flags.define_training(
+common_flags.define_splits()
+common_flags.define_input(
     'decode_inception_crop(resolution) | flip_lr',
     'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
 )
+common_flags.define_training()
 common_flags.define_optimizer('finetune_', 'Fine-tuning', 'sgd', 0.001, 'steps')
+common_flags.define_arithmetic()
+common_flags.define_devices()
 common_flags.define_run()
 flags.DEFINE_float('finetune_epochs', 10.0, 'Of fine-tuning, and of its control.', lower_bound=0)
 flags.DEFINE_list(
@@ -65,49 +71,66 @@ flags.adopt_module_key_flags(common_flags)
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
     objects.check_flags()
-    for tune in FLAGS.tune:
+    objects.check_schedule('', FLAGS.epochs)
+    objects.check_schedule('finetune_', FLAGS.finetune_epochs)
+    for tune in FLAGS.tune or ['']:
         if tune not in ('classifier_and_last_bn', 'all'):
             raise InputError(f'--tune={tune}: expected classifier_and_last_bn, all, or both')
-    for name, value in [('resolutions', text) for text in FLAGS.resolutions] + [
-        ('test_resolution', FLAGS.test_resolution)
-    ]:
-        if not value.isdigit() and (name, value) not in (
-            ('test_resolution', 'sigma'),
-            ('test_resolution', 'validation'),
-        ):
-            raise InputError(f'--{name}={value}: expected a number of pixels')
+    for text in FLAGS.resolutions:
+        common_flags.pixels('resolutions', text)
+    if FLAGS.test_resolution not in ('sigma', 'validation'):
+        common_flags.pixels('test_resolution', FLAGS.test_resolution)
+    if not preprocessing.parse(FLAGS.train_preprocessing, 224).crops:
+        raise InputError(
+            f'--train_preprocessing={FLAGS.train_preprocessing}: no random crop to measure the '
+            'size gap by; expected it to begin with decode_area_crop or decode_inception_crop'
+        )
+    if FLAGS.high_resolution and not FLAGS.epochs:
+        raise InputError('--high_resolution: nothing to compare with, for --epochs=0')
 
 
 def main():
     """Flags -> objects -> the recipe -> the report."""
-    strategy = objects.strategy()
+    strategy = objects.strategy(FLAGS.precision)
     from tfnets.analysis import resolution_report
     from tfnets.recipes import fixres
 
     plan = make_plan()
     values = common_flags.resolved()
     folder = run_folder.locate('fixres', values)
-    if (folder / 'report.md').exists() and not FLAGS.overwrite:
+    if (folder / 'report.md').exists() and not FLAGS.overwrite and not FLAGS.dry_run:
         logging.info('%s is finished; this is its report', folder)
         print((folder / 'report.md').read_text())
         return
     splits = (FLAGS.train_split, FLAGS.validation_split, FLAGS.test_split)
-    train, validation, test = map(objects.open_source, splits)
-    build = objects.network_builder(objects.num_classes(train), strategy)
+    opened = [objects.open_source(split) for split in splits]
+    build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
+    check_trained(network)
+    if not FLAGS.dry_run:
+        run_folder.occupy(folder, 'fixres', values)
+    kept_in = None if FLAGS.dry_run else folder
+    data = fixres.Data(*(objects.sound(source, source is opened[0], kept_in) for source in opened))
+    trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
-        show(plan, network, fixres.Data(train, validation, test), strategy)
+        show(plan, network, data, trainer)
         return
-    run_folder.occupy(folder, 'fixres', values)
     logging.info('the run is in %s', folder)
-    data = fixres.Data(
-        objects.sound(train, True, folder),
-        objects.sound(validation, False, folder),
-        objects.sound(test, False, folder),
-    )
     head = objects.describe(folder, network, strategy)
-    outcome = fixres.fixres(objects.trainer(folder, strategy), build, data, plan)
+    outcome = fixres.fixres(trainer, build, data, plan)
+    for name in ('network.keras', 'inputs.json'):
+        copy(trainer.folder(outcome.deployed) / name, folder / name.replace('network', 'model'))
     print(resolution_report.write_report(folder, outcome, plan, head))
+
+
+def check_trained(network):
+    """Refuses --epochs=0 for a network that has nothing to be fine-tuned."""
+    if not FLAGS.epochs and not getattr(network, 'has_trained_classifier', bool(FLAGS.weights)):
+        raise InputError(
+            '--epochs=0: this network has no trained classifier (no --weights, or weights of '
+            'another number of classes), so that there is nothing to fine-tune; train it by '
+            '--epochs above 0'
+        )
 
 
 def make_plan():
@@ -129,9 +152,9 @@ def make_plan():
         finetune_epochs=FLAGS.finetune_epochs,
         finetune_optimizer=objects.optimizer('finetune_'),
         finetune_schedule=objects.schedule('finetune_'),
-        tunes=tuple(FLAGS.tune),
+        tunes=tuple(dict.fromkeys(FLAGS.tune)),
         sigma=FLAGS.sigma,
-        test_resolution=int(test) if test.isdigit() else test,
+        test_resolution=int(test) if test.isdecimal() else test,
         resolution_multiple=FLAGS.resolution_multiple,
         resolutions=tuple(map(int, FLAGS.resolutions)),
         control=FLAGS.control,
@@ -141,18 +164,20 @@ def make_plan():
     )
 
 
-def show(plan, network, data, strategy):
+def show(plan, network, data, trainer):
     """Prints the phases with their steps and measured speed; trains nothing that is kept."""
     from tfnets.recipes import fixres
 
     chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
     phases = fixres.dry_run(plan, network, data, chosen)
-    trainer = objects.trainer('.', strategy)
-    print(f'{FLAGS.model}: {network.count_params():,} parameters, moving statistics included')
+    parameters = sum(variable.numpy().size for variable in network.trainable_variables)
+    print(f'{FLAGS.model}: {parameters:,} trainable parameters')
     print(
         f'{len(data.train)} photos to train on, {len(data.validation)} for validation, '
         f'{len(data.test)} for the test; {data.train.num_classes} classes'
     )
+    if plan.test_resolution == 'validation':
+        print('the test resolution is chosen on the way; this plan takes that of sigma')
     total = 0.0
     for phase in phases:
         minutes = phase.steps * _seconds_per_step(trainer, phase) / 60

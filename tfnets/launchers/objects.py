@@ -8,7 +8,7 @@ from absl import flags, logging
 from tfnets.data import preprocessing
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, run_folder
+from tfnets.launchers import app, common_flags, run_folder
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
@@ -16,19 +16,43 @@ FLAGS = flags.FLAGS
 
 def check_flags():
     """Refuses what can be seen to be wrong without TensorFlow."""
+    common_flags.check_numbers()
     registry.check(FLAGS.model)
     if FLAGS.phi is not None and FLAGS.phi < 0:
         raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
     check_data_flags()
-    preprocessing.parse(FLAGS.train_preprocessing, FLAGS.resolution or 224)
-    if preprocessing.parse(FLAGS.eval_preprocessing, FLAGS.resolution or 224).is_random:
+    if _check_line('eval_preprocessing').is_random:
         raise InputError(
             f'--eval_preprocessing={FLAGS.eval_preprocessing}: an operation in it is random, which '
             'an evaluation may not be'
         )
+    _check_line('train_preprocessing')
     weights = FLAGS.weights
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
+
+
+def _check_line(flag):
+    """Refuses a preprocessing that is no line, or does not make images of its resolution."""
+    line = FLAGS[flag].value
+    for pixels in (FLAGS.resolution or 224, 2 * (FLAGS.resolution or 224)):
+        parsed = preprocessing.parse(line, pixels)
+        if parsed.output_size != pixels:
+            made = f'{parsed.output_size} px' if parsed.output_size else 'of no one size'
+            raise InputError(
+                f'--{flag}={line}: at a resolution of {pixels} px its images are {made}; write '
+                'its last size as `resolution`, which stands for it'
+            )
+    return parsed
+
+
+def check_schedule(prefix, epochs):
+    """Refuses a warm-up that the schedule does not have, or that is all of it."""
+    warmup, kind = FLAGS[f'{prefix}warmup_epochs'].value, FLAGS[f'{prefix}schedule'].value
+    if warmup and kind != 'cosine':
+        raise InputError(f'--{prefix}warmup_epochs={warmup}: only the cosine schedule has one')
+    if warmup and warmup >= epochs:
+        raise InputError(f'--{prefix}warmup_epochs={warmup}: expected less than {epochs} epochs')
 
 
 def check_data_flags():
@@ -50,21 +74,17 @@ def check_data_flags():
         )
 
 
-def strategy():
-    """Imports TensorFlow, sets the precision, and makes the strategy."""
+def strategy(precision='float32'):
+    """Imports TensorFlow, sets the precision of networks to be built, and makes the strategy."""
     app.import_tensorflow(FLAGS.logical_devices)
     import keras
 
+    from tfnets.data import pipeline
     from tfnets.training import distribution
 
-    keras.config.set_dtype_policy(FLAGS.precision)
+    keras.config.set_dtype_policy(precision)
     made = distribution.make_strategy(FLAGS.strategy)
-    if FLAGS.batch_size and FLAGS.batch_size % made.num_replicas_in_sync:
-        replicas = made.num_replicas_in_sync
-        raise InputError(
-            f'--batch_size={FLAGS.batch_size} does not divide among {replicas} devices; take a '
-            f'multiple of {replicas}, as {-(-FLAGS.batch_size // replicas) * replicas}'
-        )
+    pipeline.replica_batch(FLAGS.batch_size, made.num_replicas_in_sync)
     return made
 
 
@@ -118,21 +138,22 @@ def sound(opened, training, folder=None):
     from tfnets.data import pipeline
     from tfnets.data.source import StreamedSource
 
-    if isinstance(opened, StreamedSource):
-        return opened
     path = folder / 'data.json' if folder else None
     known = read_json(path, {}) if path else {}
-    split = opened.split
+    split, streamed = opened.split, isinstance(opened, StreamedSource)
     if split not in known:
-        bad = [str(opened.ids[index]) for index in pipeline.damaged(opened)]
-        known[split] = {'examples': len(opened), 'damaged': bad}
+        bad = [] if streamed else [str(opened.ids[index]) for index in pipeline.damaged(opened)]
+        known[split] = {
+            'examples': len(opened),
+            'identity': opened.identity,
+            'damaged': bad,
+        }
         if path:
             write_json(path, known)
-    if known[split]['examples'] != len(opened):
+    if known[split]['identity'] != opened.identity:
         raise InputError(
-            f'{opened.name}, {opened.split}: there are {len(opened)} examples, but '
-            f'{known[split]["examples"]} when the run began; bring them back, or start anew by '
-            '--overwrite'
+            f'{opened.name}, {split}: these are not the {known[split]["examples"]} photos that the '
+            f'run began with; got {len(opened)}; bring those back, or start anew by --overwrite'
         )
     bad = known[split]['damaged']
     if not bad:
@@ -140,13 +161,13 @@ def sound(opened, training, folder=None):
     named = ', '.join(bad[:5]) + (f' and {len(bad) - 5} more' if len(bad) > 5 else '')
     if not training and not FLAGS.skip_damaged:
         raise InputError(
-            f'{opened.name}, {opened.split}: {len(bad)} of {len(opened)} files do not decode '
+            f'{opened.name}, {split}: {len(bad)} of {len(opened)} files do not decode '
             f'({named}); mend or remove them, or evaluate without them by --skip_damaged'
         )
     logging.warning(
         '%s, %s: left out %d of %d files, which do not decode: %s',
         opened.name,
-        opened.split,
+        split,
         len(bad),
         len(opened),
         named,
@@ -220,21 +241,26 @@ def describe(folder, network, made_strategy):
     import tensorflow as tf
 
     parameters = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
-    facts = {
+    start = {
+        'tensorflow': tf.__version__,
+        'keras': keras.__version__,
         'hardware': _hardware(tf),
         'replicas': made_strategy.num_replicas_in_sync,
-        'trainable_parameters': parameters,
     }
-    known = read_json(folder / 'run.json')
-    versions = {**known['versions'], 'tensorflow': tf.__version__, 'keras': keras.__version__}
-    run_folder.add_facts(folder, {**facts, 'versions': versions})
+    run = run_folder.add_facts(folder, {'trainable_parameters': parameters}, start)
+
+    def all_of(name):
+        return ', then '.join(
+            dict.fromkeys(str(start[name]) for start in run['starts'] if name in start)
+        )
+
     return {
         'flags': f'{folder}/flags.cfg',
         'model': f'{FLAGS.model}, {parameters:,} trainable parameters',
         'data': FLAGS.dataset,
         'seed': FLAGS.seed,
-        'hardware': facts['hardware'],
-        'tfnets': f'{known["versions"]["tfnets"]}, revision {known["revision"]}',
+        'hardware': all_of('hardware'),
+        'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
     }
 
 

@@ -7,6 +7,8 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 
 from tfnets import __version__
 from tfnets.errors import InputError
@@ -27,12 +29,12 @@ def locate(launcher, values):
     Raises:
         InputError: if the folder holds a run with other flags, or files that are no run's.
     """
-    asked = _asked(values)
-    folder = pathlib.Path(values.get('run_dir') or _default_folder(launcher, asked))
+    asked = _identity(_as_text(values))
+    folder = pathlib.Path(values.get('run_dir') or _default_folder(launcher, asked, values))
     run = read_json(folder / 'run.json')
     if run and not values.get('overwrite'):
-        _check_same(folder, run['flags'], asked)
-    if not run and folder.exists() and any(path.name != '.lock' for path in folder.iterdir()):
+        _check_same(folder, _identity(run['flags']), asked)
+    if not run and folder.exists() and any(map(_is_foreign, folder.iterdir())):
         raise InputError(
             f'--run_dir={folder}: there are files in it, but no run (no run.json); '
             'name an empty folder'
@@ -51,38 +53,68 @@ def occupy(folder, launcher, values):
     Raises:
         InputError: if another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _lock(folder)
+    start = _surroundings()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _lock(folder)
+    except OSError as error:
+        raise InputError(f'--run_dir={folder}: cannot be written to ({error.strerror})') from None
     if values.get('overwrite'):
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != '.lock':
-                path.unlink()
-    shown = {**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False}
+        _empty(folder)
+    shown = _as_text({**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False})
+    run = read_json(folder / 'run.json') or {'launcher': launcher, 'flags': shown, 'starts': []}
+    write_json(folder / 'run.json', {**run, 'starts': [*run['starts'], start]})
     lines = [f'# python -m tfnets.launchers.{launcher} --flagfile={folder}/flags.cfg']
-    lines += [f'--{name}={_text(value)}' for name, value in sorted(shown.items())]
+    lines += [f'--{name}={value}' for name, value in shown.items()]
     write_text(folder / 'flags.cfg', '\n'.join(lines) + '\n')
-    if not (folder / 'run.json').exists():
-        started = {'launcher': launcher, 'flags': _asked(values), **_surroundings()}
-        write_json(folder / 'run.json', started)
 
 
-def add_facts(folder, facts):
-    """Adds what came out while starting (hardware, parameters) to run.json."""
-    path = folder / 'run.json'
-    write_json(path, {**read_json(path), **facts})
+def add_facts(folder, facts, start):
+    """Adds to run.json what came out on the way.
+
+    Args:
+        folder: of the run.
+        facts: dict, of the run.
+        start: dict, of this start: hardware and versions may change from one to the next.
+
+    Returns:
+        What now stands in run.json.
+    """
+    run = {**read_json(folder / 'run.json'), **facts}
+    run['starts'][-1] |= start
+    write_json(folder / 'run.json', run)
+    return run
 
 
-def _default_folder(launcher, asked):
+def _empty(folder):
+    """Deletes what is in a folder; a kill in between leaves an empty one, or all of it."""
+    trash = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix='.trash'))
+    # run.json goes first: without it there is no run, with it all of it is there.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != 'run.json'):
+        if not path.name.startswith('.'):
+            path.rename(trash / path.name)
+    for path in folder.glob('.trash*'):
+        shutil.rmtree(path)
+
+
+def _is_foreign(path):
+    """Whether a file is not one that a start leaves when it is killed at once."""
+    return not path.name.startswith('.') and path.name != 'flags.cfg'
+
+
+def _default_folder(launcher, asked, values):
+    asked = {**asked, 'data_dir': values.get('data_dir')}
     text = '\n'.join(f'{name}={value}' for name, value in sorted(asked.items()))
     return f'runs/{launcher}-{hashlib.sha1(text.encode()).hexdigest()[:10]}'
 
 
-def _asked(values):
-    """The flags that make a run what it is, as text."""
-    kept = {k: v for k, v in values.items() if k not in common_flags.CHANGEABLE}
-    return {name: _text(value) for name, value in kept.items()}
+def _as_text(values):
+    return {name: _text(value) for name, value in sorted(values.items())}
+
+
+def _identity(flags):
+    """The flags that make a run what it is."""
+    return {k: v for k, v in flags.items() if k not in common_flags.CHANGEABLE}
 
 
 def _text(value):
@@ -125,10 +157,12 @@ def _lock(folder):
 
 def _surroundings():
     return {
+        'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
         'command': sys.argv,
-        'versions': {'tfnets': __version__, 'python': platform.python_version()},
-        'host': platform.node(),
+        'tfnets': __version__,
         'revision': _revision(),
+        'python': platform.python_version(),
+        'host': platform.node(),
     }
 
 

@@ -122,6 +122,8 @@ def keras_application(name, num_classes, *, weights=None):
         source = skeleton if classes == num_classes else original(classes)
         _load_h5(weights, name, source)
     _copy_weights(source, model, f'keras:{name}', weights)
+    # A recipe that fine-tunes what it is given can see whether there is anything to fine-tune.
+    model.has_trained_classifier = weights is not None and (source.output_shape[-1] == num_classes)
     return model
 
 

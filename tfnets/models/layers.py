@@ -163,10 +163,14 @@ class Dropout(keras.layers.Layer):
     Args:
         rate: share of values that become 0, in [0, 1). The others are divided by 1 - rate.
         noise_shape: as in keras.layers.Dropout: None keeps an axis' size, 1 shares the mask.
+
+    Attributes:
+        inference_mode: if true, nothing is dropped in training either. Not saved with the layer.
     """
 
     def __init__(self, rate, noise_shape=None, **kwargs):
         super().__init__(**kwargs)
+        self.inference_mode = False
         if not 0 <= rate < 1:
             raise ValueError(f'Dropout: rate must be in [0, 1), got {rate}')
         self.rate = rate
@@ -174,7 +178,7 @@ class Dropout(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         """Drops values of inputs, shape [batch, ...], when training."""
-        if not training or self.rate == 0:
+        if not training or self.inference_mode or self.rate == 0:
             return inputs
         seeds = getattr(_context, 'seeds', None)
         if seeds is None:

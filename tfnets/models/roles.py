@@ -6,6 +6,8 @@ before pooling', 'kernels'.
 
 import keras
 
+from tfnets.models.layers import Dropout
+
 _POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
@@ -19,6 +21,11 @@ def batch_norms(model):
     return [
         layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization)
     ]
+
+
+def dropouts(model):
+    """Returns all layers that drop values or whole branches at random."""
+    return [layer for layer in flat_layers(model) if isinstance(layer, Dropout)]
 
 
 def last_batch_norm(model):

@@ -24,9 +24,6 @@ from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
 from tfnets.training.phase import Phase, Treatment
 
-TUNES = ('classifier_and_last_bn', 'all')
-READINGS = ('length', 'area')
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -44,7 +41,7 @@ class Plan:
         finetune_epochs: of fine-tuning, and of its control.
         finetune_optimizer: of fine-tuning.
         finetune_schedule: of fine-tuning.
-        tunes: which ways of fine-tuning to try, of TUNES.
+        tunes: which ways of fine-tuning to try, see `treatment`.
         sigma: 'length' reads a crop's size as the paper does, as the square root of its share of
             the area; 'area' as AdamStein97 does, as that share itself.
         test_resolution: 'sigma' for the one at which objects look as large as in training,
@@ -69,7 +66,7 @@ class Plan:
     finetune_epochs: float
     finetune_optimizer: Optimizer
     finetune_schedule: object
-    tunes: Sequence[str] = TUNES[:1]
+    tunes: Sequence[str] = ('classifier_and_last_bn',)
     sigma: str = 'length'
     test_resolution: str | int = 'sigma'
     resolution_multiple: int = 1
@@ -133,12 +130,15 @@ class Outcome:
         chosen: the resolution that was fine-tuned at.
         best_untuned: the resolution at which the trained network does best on validation.
         rows: list of Row.
+        deployed: the phase whose network is the run's: of those fine-tuned at `chosen`, the one
+            that does best on validation.
     """
 
     gap: Gap
     chosen: int
     best_untuned: int
     rows: list[Row]
+    deployed: str
 
 
 def fixres(trainer, build: Callable[[], keras.Model], data, plan):
@@ -164,7 +164,6 @@ def fixres(trainer, build: Callable[[], keras.Model], data, plan):
     chosen = {'sigma': gap.resolution[plan.sigma], 'validation': best}.get(
         plan.test_resolution, plan.test_resolution
     )
-    resolutions = sorted({*resolutions, chosen})
     recipe.score('train', objective, 'test', resolutions)
     logging.info('apparent size ratio %.3f; fine-tuning at %d px', gap.ratio[plan.sigma], chosen)
 
@@ -181,7 +180,9 @@ def fixres(trainer, build: Callable[[], keras.Model], data, plan):
         epochs = equal_compute_epochs(plan, chosen)
         trainer.run(recipe.training('high_resolution', objective, chosen, epochs))
         recipe.score('high_resolution', objective, 'test', resolutions)
-    return Outcome(gap, chosen, best, recipe.rows)
+    tuned = [trainer.result(f'finetune_{tune}') for tune in plan.tunes]
+    deployed = max(tuned, key=lambda result: result.validation.top1).name
+    return Outcome(gap, chosen, best, recipe.rows, deployed)
 
 
 def dry_run(plan, network, data, chosen=None):
@@ -273,7 +274,11 @@ class _Recipe:
 
     def resolutions(self, gap):
         """All test resolutions: those asked for, that of training, and those of both readings."""
-        return sorted({*self._plan.resolutions, self._plan.resolution, *gap.resolution.values()})
+        plan = self._plan
+        asked = {*plan.resolutions, plan.resolution, *gap.resolution.values()}
+        if isinstance(plan.test_resolution, int):
+            asked.add(plan.test_resolution)
+        return sorted(asked)
 
     def score(self, name, objective, split, resolutions):
         """Scores a finished phase's network on a split at each resolution."""
@@ -342,8 +347,20 @@ def test_geometry(line, resolution):
         K_image_test, what the short side is resized to, and K_test, the side of the crop.
 
     Raises:
-        InputError: if the line does not resize.
+        InputError: if the line does not resize, or the two lengths do not grow together.
     """
+    image, crop = _lengths(line, resolution)
+    larger_image, larger_crop = _lengths(line, 4 * resolution)
+    if abs(larger_image / larger_crop - image / crop) > 0.02:
+        raise InputError(
+            f'--eval_preprocessing={line!r}: resizes to {image} for a crop of {crop}, but to '
+            f'{larger_image} for {larger_crop}; write both as parts of `resolution`, so that '
+            'objects grow with it'
+        )
+    return image, crop
+
+
+def _lengths(line, resolution):
     parsed = preprocessing.parse(line, resolution)
     resized = parsed.find('resize_short_side') or parsed.find('resize')
     if resized is None:

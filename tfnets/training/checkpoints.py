@@ -1,6 +1,7 @@
 """What a phase saves on the way, and at its end."""
 
 import pathlib
+import shutil
 
 import tensorflow as tf
 from absl import logging
@@ -36,8 +37,19 @@ class Checkpoints:
         return self._manager.latest_checkpoint
 
     def save(self, step):
-        """Writes a checkpoint; a kill in the middle leaves the one before."""
-        self._manager.save(checkpoint_number=step)
+        """Writes a checkpoint; a kill in the middle leaves the one before.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        try:
+            self._manager.save(checkpoint_number=step)
+        except tf.errors.OpError as error:
+            reason = ' '.join(error.message.split())
+            raise OSError(
+                f'cannot write a checkpoint into {self._manager.directory} ({reason}); the last '
+                f'one is {self.latest or "none yet"}'
+            ) from error
 
     def save_if_best(self, step, value):
         """Keeps the networks apart if no evaluation of this phase gave a higher value before.
@@ -82,10 +94,29 @@ class Checkpoints:
 
 
 def restore_modules(folder, objective):
-    """Gives an objective's networks the weights that a phase ended with."""
-    path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
+    """Gives an objective's networks the weights that a phase ended with.
+
+    Raises:
+        InputError: if its last checkpoint cannot be read.
+    """
     checkpoint = tf.train.Checkpoint(modules=_Modules(objective))
-    checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+    try:
+        path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
+        checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+    except _UNREADABLE as error:
+        reason = ' '.join(str(error).split())
+        raise InputError(
+            f'{folder}: the checkpoint of this finished phase cannot be read ({reason}); bring it '
+            'back, or delete that folder to train the phase again'
+        ) from None
+
+
+def remove_leftovers(folder):
+    """Deletes what writers that were killed left half written in a phase's folder."""
+    for path in [*folder.glob('.*'), *folder.glob('best/.*')]:
+        path.unlink()
+    for path in folder.glob('checkpoints/*_temp'):
+        shutil.rmtree(path)
 
 
 def restore_best(folder, objective):

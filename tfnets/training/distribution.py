@@ -2,31 +2,20 @@
 
 import tensorflow as tf
 
-from tfnets.errors import InputError
-
-STRATEGIES = ('auto', 'one_device', 'mirrored')
-
 
 def make_strategy(name='auto'):
     """Returns the tf.distribute.Strategy that a flag names.
 
     Args:
-        name: 'one_device', 'mirrored' (all GPUs, or all logical CPUs, of this host), or 'auto':
-            mirrored when there is more than one GPU.
-
-    Raises:
-        InputError: if the name is unknown.
+        name: 'one_device', 'mirrored' (all GPUs of this host, or without one all logical CPUs), or
+            'auto': mirrored when there is more than one of them.
     """
-    if name not in STRATEGIES:
-        raise InputError(f'--strategy={name}: expected one of {", ".join(STRATEGIES)}')
     gpus = tf.config.list_logical_devices('GPU')
-    if name == 'auto':
-        name = 'mirrored' if len(gpus) > 1 else 'one_device'
-    if name == 'one_device':
+    devices = [device.name for device in gpus or tf.config.list_logical_devices('CPU')]
+    if name == 'one_device' or (name == 'auto' and len(devices) == 1):
         return tf.distribute.get_strategy()
     if gpus:
-        return tf.distribute.MirroredStrategy([device.name for device in gpus])
-    devices = [device.name for device in tf.config.list_logical_devices('CPU')]
+        return tf.distribute.MirroredStrategy(devices)
     # Collectives among logical CPUs break when a process makes a second strategy.
     return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
 

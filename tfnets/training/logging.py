@@ -6,6 +6,7 @@ hold each step once.
 
 import json
 import math
+import os
 import pathlib
 import sys
 
@@ -50,11 +51,13 @@ class MetricsLog:
         numbers = {name: _rounded(value) for name, value in numbers.items()}
         line = {'phase': self._phase, 'split': split, 'step': step, **numbers}
         self._file.write(json.dumps(line) + '\n')
+        self._file.flush()
         self._draw(line)
 
     def flush(self):
         """Puts all that was written on the disk; to be called before a checkpoint is saved."""
         self._file.flush()
+        os.fsync(self._file.fileno())
         for writer in self._writers.values():
             writer.flush()
 
@@ -113,7 +116,8 @@ def read_metrics(run_dir):
 
 def _rounded(value):
     """Six digits are more than any of these numbers is worth; JSON has no NaN."""
-    value = float(value)
+    if isinstance(value, int):
+        return value
     return float(f'{value:.6g}') if math.isfinite(value) else None
 
 

@@ -6,8 +6,6 @@ import keras
 
 from tfnets.models import roles
 
-NAMES = ('sgd', 'adam', 'rmsprop')
-
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -45,7 +43,7 @@ class Optimizer:
                 learning_rate, rho=0.9, momentum=self.momentum, epsilon=1e-3
             )
         else:
-            raise ValueError(f'optimizer must be one of {", ".join(NAMES)}, got {self.name!r}')
+            raise ValueError(f"optimizer must be 'sgd', 'adam' or 'rmsprop', got {self.name!r}")
         return keras.optimizers.LossScaleOptimizer(optimizer) if float16 else optimizer
 
     def decays(self, models, variables):

@@ -15,7 +15,8 @@ class Treatment:
     """What training does to one network.
 
     Attributes:
-        trained: 'all' variables that can be, only the 'classifier', or 'none'.
+        trained: 'all' variables that can be, only the 'classifier', or 'none'. Dropout drops
+            only where all are trained: what is frozen runs as in a test.
         batch_norm: which batch norms normalise by the batch and move their statistics: in
             'training' all, in 'inference' none, with 'last' the one nearest before the global
             pooling. Apart from whether their scale and offset are trained.
@@ -25,11 +26,13 @@ class Treatment:
     batch_norm: str = 'training'
 
     def apply(self, network):
-        """Sets the mode of every batch norm; returns the variables to train."""
+        """Sets the mode of every batch norm and dropout; returns the variables to train."""
         last = roles.last_batch_norm(network)
         for layer in roles.batch_norms(network):
             moves = self.batch_norm == 'training' or (self.batch_norm == 'last' and layer is last)
             layer.inference_mode = not moves
+        for layer in roles.dropouts(network):
+            layer.inference_mode = self.trained != 'all'
         choices = {
             'all': lambda: network.trainable_variables,
             'classifier': lambda: roles.classifier(network).trainable_variables,

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-import signal
 import time
 
 import keras
@@ -13,9 +12,10 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data import pipeline
+from tfnets.data.source import StreamedSource
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
-from tfnets.training import checkpoints, distribution, step
+from tfnets.training import checkpoints, distribution, preemption, step
 from tfnets.training.evaluation import Evaluation, summarize
 from tfnets.training.logging import MetricsLog, Progress
 from tfnets.training.phase import Treatment
@@ -124,28 +124,30 @@ class Trainer:
         """Steps, log lines, evaluations and checkpoints, up to the end of the phase."""
         log = MetricsLog(self.run_dir, phase.name, state.step)
         progress = Progress(phase.name, state.step, phase.steps)
-        if state.step == 0:
-            self._show(phase, log)
+        self._show(phase, log)
         iterator = iter(self._training_data(phase, state.step))
         validation = None
         saved, saved_step = time.monotonic(), state.step
-        with _terminated() as terminated, contextlib.closing(log), contextlib.closing(progress):
+        with (
+            preemption.deferred() as terminated,
+            contextlib.closing(log),
+            contextlib.closing(progress),
+        ):
             while state.step < phase.steps:
                 numbers = self._advance(phase, state, iterator)
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
                 progress.update(state.step, numbers, left / numbers['images_per_second'])
                 if phase.validation and state.step in _evaluation_steps(phase):
-                    validation = self.score(phase.objective, phase.validation)
+                    validation = self._validate(phase, state)
                     log.write('validation', state.step, validation.numbers())
-                    self._keep_best(state, validation)
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
                 overdue |= 0 < self._checkpoint_steps <= state.step - saved_step
                 if overdue or terminated() or state.step == phase.steps:
                     log.flush()
                     state.save()
                     saved, saved_step = time.monotonic(), state.step
-                if terminated() and state.step < phase.steps:
+                if terminated():
                     raise Preempted(f'{phase.name}: saved at step {state.step} of {phase.steps}')
         return validation
 
@@ -154,7 +156,8 @@ class Trainer:
         first = state.step
         count = _next_stop(phase, first, self._steps_per_call) - first
         start = time.monotonic()
-        history, waited = state.train(iterator, tf.constant(count))
+        with _naming_damage(phase.data):
+            history, waited = state.train(iterator, tf.constant(count))
         distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
         history = {name: values.numpy() for name, values in history.items()}
         seconds = time.monotonic() - start
@@ -163,12 +166,21 @@ class Trainer:
         return {
             **{name: float(np.mean(values)) for name, values in history.items()},
             'epoch': state.step / phase.data.steps_per_epoch,
-            'learning_rate': state.learning_rate(state.step - 1),
+            'learning_rate': state.learning_rate,
             'images_per_second': count * phase.data.batch_size / seconds,
             'input_wait': float(waited) / seconds,
+            **state.scaling,
         }
 
-    def _keep_best(self, state, validation):
+    def _validate(self, phase, state):
+        """Scores the networks on the validation split, and keeps them if they are the best."""
+        validation = self.score(phase.objective, phase.validation)
+        if not math.isfinite(validation.loss):
+            raise NotFinite(
+                f'{phase.name}: the validation loss at step {state.step} is {validation.loss}; '
+                f'the last good checkpoint is {state.checkpoints.latest or "none yet"}; lower '
+                '--learning_rate'
+            )
         if self._best_metric:
             value = validation.numbers().get(self._best_metric)
             if value is None:
@@ -178,6 +190,7 @@ class Trainer:
                 )
             sign = -1 if self._best_metric == 'loss' else 1
             state.checkpoints.save_if_best(state.step, sign * value)
+        return validation
 
     def _check_finite(self, phase, state, first, losses):
         bad = np.flatnonzero(~np.isfinite(losses))
@@ -185,7 +198,7 @@ class Trainer:
             where = first + int(bad[0])
             raise NotFinite(
                 f'{phase.name}: the loss of step {where} is {losses[bad[0]]} at learning rate '
-                f'{state.learning_rate(where):.3g}; the last good checkpoint is '
+                f'{state.learning_rate:.3g}; the last good checkpoint is '
                 f'{state.checkpoints.latest or "none yet"}; lower --learning_rate, or look at the '
                 'data of that step'
             )
@@ -195,6 +208,11 @@ class Trainer:
             validation = self.score(phase.objective, phase.validation)
         if state.checkpoints.latest is None:  # a phase of no steps
             state.save()
+        if phase.steps and not state.applied:
+            raise NotFinite(
+                f'{phase.name}: every update overflowed in float16, nothing was trained; train for '
+                'longer, or with --precision=mixed_bfloat16'
+            )
         folder = self.folder(phase.name)
         for name, module in phase.objective.modules.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
@@ -210,7 +228,7 @@ class Trainer:
         result = PhaseResult(
             phase.name,
             phase.steps,
-            phase.epochs,
+            phase.steps / phase.data.steps_per_epoch,
             state.seconds / 60,
             validation,
         )
@@ -278,7 +296,8 @@ class Trainer:
             lambda context: pipeline.evaluation_dataset(batches, context)
         )
         function = self._evaluators[objective]
-        return summarize(batches, (scores for batch in data for scores in function(batch)))
+        with _naming_damage(batches):
+            return summarize(batches, (scores for batch in data for scores in function(batch)))
 
 
 class _State:
@@ -294,15 +313,15 @@ class _State:
         self._schedule = InSteps(phase.schedule, phase.data.steps_per_epoch, phase.steps)
         with strategy.scope():
             float16 = keras.config.dtype_policy().compute_dtype == 'float16'
-            optimizer = phase.optimizer.build(self._schedule, float16)
-            optimizer.build(variables)
+            self._optimizer = phase.optimizer.build(self._schedule, float16)
+            self._optimizer.build(variables)
             self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.train = step.training_function(
             phase.objective,
             variables,
             phase.optimizer.decays(phase.objective.modules.values(), variables),
-            optimizer,
+            self._optimizer,
             strategy,
             phase.data.batch_size,
             trainer._xla,
@@ -311,13 +330,17 @@ class _State:
             trainer.folder(phase.name),
             phase.objective,
             trainer._keep,
-            optimizer=optimizer,
+            optimizer=self._optimizer,
             step=self._step,
             seconds=self._seconds,
         )
+        self._folder = trainer.folder(phase.name)
+        self._modules = phase.objective.modules.values()
         self.step = 0
-        if restore and self.checkpoints.restore():
-            self.step = int(self._step.numpy())
+        if restore:
+            checkpoints.remove_leftovers(self._folder)
+            if self.checkpoints.restore():
+                self.step = int(self._step.numpy())
 
     @property
     def seconds(self):
@@ -331,12 +354,37 @@ class _State:
         self._seconds.assign_add(seconds)
 
     def save(self):
-        """Writes a checkpoint."""
+        """Writes a checkpoint, unless there is a NaN or an infinity in the networks.
+
+        The loss of a step is that before its update, so that it cannot tell of the last one's.
+        """
+        variables = [variable for module in self._modules for variable in module.variables]
+        for variable in variables:
+            if not np.isfinite(variable.numpy()).all():
+                raise NotFinite(
+                    f'{self._folder.name}: {variable.path} is not finite after step {self.step}, '
+                    f'at learning rate {self.learning_rate:.3g}; the last good checkpoint is '
+                    f'{self.checkpoints.latest or "none yet"}; lower --learning_rate'
+                )
         self.checkpoints.save(self.step)
 
-    def learning_rate(self, step):
-        """Of the update after `step` updates."""
-        return float(self._schedule(step))
+    @property
+    def applied(self):
+        """Updates that were applied: steps without those that overflowed in float16."""
+        return int(self._optimizer.iterations.numpy())
+
+    @property
+    def learning_rate(self):
+        """Of the last update."""
+        return float(self._schedule(max(self.applied - 1, 0)))
+
+    @property
+    def scaling(self):
+        """In float16: the factor of the loss, and how many updates it made overflow so far."""
+        if not isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+            return {}
+        scale = float(self._optimizer.dynamic_scale.numpy())
+        return {'loss_scale': scale, 'skipped_updates': self.step - self.applied}
 
 
 def _evaluation_steps(phase):
@@ -358,15 +406,16 @@ def _next_stop(phase, step, steps_per_call):
 
 
 @contextlib.contextmanager
-def _terminated():
-    """Within it a SIGTERM is only noted; gives a function that tells whether there was one."""
-    seen = []
+def _naming_damage(batches):
+    """Says what to do where a streamed photo does not decode; others were looked through before."""
     try:
-        before = signal.signal(signal.SIGTERM, lambda *_: seen.append(True))
-    except ValueError:  # not the main thread: nobody can ask it to end
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(seen)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+        if not isinstance(batches.source, StreamedSource):
+            raise
+        reason = ' '.join(error.message.split())[:300]
+        raise InputError(
+            f'--dataset={batches.source.name}: a streamed photo cannot be read ({reason}); '
+            '--cache=disk or memory looks through all of them first, and names and leaves out '
+            'what is damaged'
+        ) from None
