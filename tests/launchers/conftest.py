@@ -43,14 +43,16 @@ def launch():
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of two class folders with a dozen small photos each."""
+    """A folder of three splits with six small photos of each of two classes."""
     import numpy as np
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for name in ('a', 'b'):
-        (tmp_path / 'photos' / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / 'photos' / name / f'{number}.jpg')
+    for split in ('train', 'validation', 'test'):
+        for name in ('a', 'b'):
+            folder = tmp_path / 'photos' / split / name
+            folder.mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f'{number}.jpg')
     return tmp_path / 'photos'

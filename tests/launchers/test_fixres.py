@@ -101,32 +101,32 @@ def test_evaluate_takes_the_deployed_phase_and_the_runs_own_split(finished, laun
     assert scores['results'][0]['examples'] == 57  # this run's test split is `validation`
 
 
-def test_photos_that_changed_are_refused(launch, tmp_path, tiny, photos):
+def test_damaged_photos_are_named_and_a_changed_set_is_refused(launch, tmp_path, tiny, photos):
     flags = [
-        *tiny[:-1],
+        *tiny,
         '--train_split=train',
         '--test_split=test',
-        f'--dataset={photos}/',
+        f'--dataset={photos}',
         f'--run_dir={tmp_path}/run',
         '--epochs=1',
+        '--nocontrol',
     ]
-    (photos / 'a' / 'bad.jpg').write_bytes(b'no image')
+    for split in ('train', 'test'):
+        (photos / split / 'a' / f'bad_{split}.jpg').write_bytes(b'no image')
     refused = launch('fixres', *flags)
-    trained_on = 'does not decode' not in refused.stderr
-    assert refused.returncode in (0, 2)
-    if refused.returncode == 2:
-        assert 'bad.jpg' in refused.stderr
-        allowed = launch('fixres', *flags, '--skip_damaged')
-        assert allowed.returncode == 0, allowed.stderr
-        assert 'bad.jpg' in allowed.stderr
-    else:
-        assert trained_on
-        assert 'bad.jpg' in refused.stderr
+    assert refused.returncode == 2
+    assert 'a/bad_test.jpg' in refused.stderr
+    assert '--skip_damaged' in refused.stderr
+    done = launch('fixres', *flags, '--skip_damaged')
+    assert done.returncode == 0, done.stderr
+    assert 'left out 1 of 13 files' in done.stderr
+    assert 'a/bad_train.jpg' in done.stderr
+
     (tmp_path / 'run' / 'report.md').unlink()
-    (photos / 'a' / 'new.jpg').write_bytes((photos / 'a' / '0.jpg').read_bytes())
+    (photos / 'train' / 'a' / 'new.jpg').write_bytes(b'another')
     changed = launch('fixres', *flags, '--skip_damaged')
     assert changed.returncode == 2
-    assert 'not the' in changed.stderr
+    assert 'not the 13 photos that the run began with' in changed.stderr
 
 
 def test_a_start_that_was_killed_at_once_does_no_harm(launch, tmp_path, tiny):
@@ -169,7 +169,7 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
     [
         (['--model=resnet_51'], 'mbconv_a'),
         (['--train_preprocessing=decode | blur(3)'], 'decode_area_crop'),
-        (['--train_preprocessing=decode_area_crop(64, 0.2)'], 'high: float'),
+        (['--train_preprocessing=decode_area_crop(64, 0.2)'], 'low, high'),
         (["--eval_preprocessing=__import__('os').system('true')"], 'operations joined by |'),
         (['--data_dir=/no/such/place', '--dataset=cifar10'], 'download_and_prepare'),
         (['--dataset={empty}/'], 'class folders'),
