@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfnets.data import sources
 from tfnets.errors import InputError
 from tfnets.models import mbconv, roles
-from tfnets.recipes import fixres
+from tfnets.recipes import apparent_size, fixres
 from tfnets.training.optimizers import Optimizer
 from tfnets.training.phase import Treatment
 from tfnets.training.schedules import Constant
@@ -49,30 +49,30 @@ def build():
 
 def test_the_papers_example_of_the_apparent_size_ratio():
     """Crops of E[sigma] = 0.70 at 224, test at 256 / 224: 0.80, so objects 1.25 times larger."""
-    ratio = fixres.apparent_size_ratio(0.70, 256, 224)
+    ratio = apparent_size.apparent_size_ratio(0.70, 256, 224)
     assert ratio == pytest.approx(0.80)
     assert 1 / ratio == pytest.approx(1.25)
 
 
 def test_resolutions_of_phi_four_read_as_an_area():
     """AdamStein97: 146 px training, 165 px short side, sigma 0.444 -> 293 px."""
-    ratio = fixres.apparent_size_ratio(0.444, 165, 146)
+    ratio = apparent_size.apparent_size_ratio(0.444, 165, 146)
     assert 1 / ratio == pytest.approx(1.993, abs=5e-4)
-    assert fixres.matching_resolution(ratio, 165, 146) == 293
+    assert apparent_size.matching_resolution(ratio, 165, 146) == 293
 
 
 def test_resolution_read_as_a_length():
     """E[sqrt(area)] = 0.662 for areas of 0.2 to 0.7: r = 0.744, the test 1.34 times as large."""
-    ratio = fixres.apparent_size_ratio(0.662, 72, 64)
+    ratio = apparent_size.apparent_size_ratio(0.662, 72, 64)
     assert ratio == pytest.approx(0.744, abs=1e-3)
-    assert fixres.matching_resolution(ratio, 72, 64) / 64 == pytest.approx(1.34, abs=0.02)
+    assert apparent_size.matching_resolution(ratio, 72, 64) / 64 == pytest.approx(1.34, abs=0.02)
 
 
 def test_a_crop_is_cut_as_tensorflow_cuts_it():
     for enlarged, fraction in ((329, 146 / 165), (144, 64 / 72), (97, 0.5), (100, 1.0)):
         image = tf.zeros([enlarged, enlarged, 1])
         expected = tf.image.central_crop(image, fraction).shape[0]
-        assert fixres.matching_resolution(1.0, enlarged, enlarged * fraction) == expected
+        assert apparent_size.matching_resolution(1.0, enlarged, enlarged * fraction) == expected
 
 
 def test_sigma_is_measured_by_running_the_crops(data):
@@ -84,10 +84,10 @@ def test_sigma_is_measured_by_running_the_crops(data):
 
 
 def test_geometry_of_the_test():
-    assert fixres.test_geometry(EVAL, 64) == (72, 64)
-    assert fixres.test_geometry('resize(resolution)', 64) == (64, 64)
+    assert apparent_size.geometry(EVAL, 64) == (72, 64)
+    assert apparent_size.geometry('resize(resolution)', 64) == (64, 64)
     with pytest.raises(InputError, match='resize_short_side'):
-        fixres.test_geometry('center_crop(resolution)', 64)
+        apparent_size.geometry('center_crop(resolution)', 64)
 
 
 def test_what_is_tuned():

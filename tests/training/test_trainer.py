@@ -20,6 +20,7 @@ from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
 from tfnets.training.phase import Phase, Treatment
 from tfnets.training.schedules import Constant, Cosine
+from tfnets.training.state import TrainingState
 from tfnets.training.trainer import Trainer
 
 LINE = 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr | brightness(0.2)'
@@ -108,7 +109,7 @@ def _untimed(line):
     ('owner', 'name', 'call'),
     [
         (trainer_module.Trainer, '_advance', 4),
-        (trainer_module._State, 'save', 3),
+        (TrainingState, 'save', 3),
         (trainer_module.Trainer, '_finish', 1),
         (trainer_module.checkpoints, 'save_model', 1),
         (trainer_module, 'write_json', 1),
@@ -300,7 +301,9 @@ def test_evaluation_counts_every_example_once(tmp_path, source, size):
 
 
 def test_no_retracing_after_the_first_call(tmp_path, source):
-    state = trainer_module._State(phase(source), new_trainer(tmp_path))
+    state = TrainingState(
+        phase(source), new_trainer(tmp_path).folder, tf.distribute.get_strategy(), False
+    )
     iterator = iter(new_trainer(tmp_path)._training_data(phase(source), 0))
     for count in (1, 2, 3):
         state.train(iterator, tf.constant(count))
@@ -351,14 +354,14 @@ def test_the_best_network_is_kept_beside_the_last(tmp_path, monkeypatch, source)
         assert_equal(kept[step], weights_then)
         return trainer_module.Evaluation(1, 0.0, made_up[step], 0.0, 0.0)
 
-    original = trainer_module._State.__init__
+    original = TrainingState.__init__
 
     def remember(self, *args, **kwargs):
         original(self, *args, **kwargs)
         kept['state'] = self
 
     monkeypatch.setattr(Trainer, 'score', score)
-    monkeypatch.setattr(trainer_module._State, '__init__', remember)
+    monkeypatch.setattr(TrainingState, '__init__', remember)
     sixteen = source.take(np.arange(16))  # an epoch is a step
 
     def run():

@@ -11,7 +11,7 @@ import dataclasses
 from absl import flags
 
 from tfnets.errors import InputError
-from tfnets.launchers import app, common_flags, objects
+from tfnets.launchers import app, checks, common_flags, objects
 
 FLAGS = flags.FLAGS
 
@@ -83,4 +83,4 @@ def main():
 
 
 if __name__ == '__main__':
-    app.launch(main, objects.check_flags)
+    app.launch(main, checks.model_and_input)

@@ -1,10 +1,7 @@
 """The flags that every launcher shares, in groups. Imports no TensorFlow."""
 
-import math
-
 from absl import flags
 
-from tfnets.errors import InputError
 from tfnets.models import registry
 
 # Flags that may differ when a run is gone on with: they change where and how fast, not what.
@@ -203,20 +200,6 @@ def define_devices():
     flags.DEFINE_integer(
         'logical_devices', 0, 'Split the CPU into so many devices, to try things.', lower_bound=0
     )
-
-
-def check_numbers():
-    """Refuses numbers that no bound can catch: NaN and infinity."""
-    for name, value in resolved().items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f'--{name}={value}: expected a finite number')
-
-
-def pixels(name, text):
-    """Reads a length in pixels out of a flag that may hold other words too."""
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise InputError(f'--{name}={text}: expected a number of pixels, above 0')
-    return int(text)
 
 
 def resolved():

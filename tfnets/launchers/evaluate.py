@@ -9,7 +9,7 @@ from absl import flags
 
 from tfnets.errors import InputError
 from tfnets.files import read_json
-from tfnets.launchers import app, common_flags, objects
+from tfnets.launchers import app, checks, common_flags, objects
 
 FLAGS = flags.FLAGS
 
@@ -43,8 +43,8 @@ def check():
         if FLAGS.split in ('train', 'validation', 'test'):
             FLAGS.split = run['flags'].get(f'{FLAGS.split}_split', FLAGS.split)
     for text in FLAGS.resolutions:
-        common_flags.pixels('resolutions', text)
-    objects.check_data_flags()
+        checks.pixels('resolutions', text)
+    checks.data()
     finished_phase()
 
 

@@ -12,7 +12,7 @@ from absl import flags, logging
 from tfnets.data import preprocessing
 from tfnets.errors import InputError
 from tfnets.files import copy
-from tfnets.launchers import app, common_flags, objects, run_folder
+from tfnets.launchers import app, checks, common_flags, objects, run_folder
 
 FLAGS = flags.FLAGS
 
@@ -70,16 +70,16 @@ flags.adopt_module_key_flags(common_flags)
 
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
-    objects.check_flags()
-    objects.check_schedule('', FLAGS.epochs)
-    objects.check_schedule('finetune_', FLAGS.finetune_epochs)
+    checks.model_and_input()
+    checks.schedule('', FLAGS.epochs)
+    checks.schedule('finetune_', FLAGS.finetune_epochs)
     for tune in FLAGS.tune or ['']:
         if tune not in ('classifier_and_last_bn', 'all'):
             raise InputError(f'--tune={tune}: expected classifier_and_last_bn, all, or both')
     for text in FLAGS.resolutions:
-        common_flags.pixels('resolutions', text)
+        checks.pixels('resolutions', text)
     if FLAGS.test_resolution not in ('sigma', 'validation'):
-        common_flags.pixels('test_resolution', FLAGS.test_resolution)
+        checks.pixels('test_resolution', FLAGS.test_resolution)
     if not preprocessing.parse(FLAGS.train_preprocessing, 224).crops:
         raise InputError(
             f'--train_preprocessing={FLAGS.train_preprocessing}: no random crop to measure the '
@@ -135,10 +135,10 @@ def check_trained(network):
 
 def make_plan():
     """The recipe's settings, all checked."""
-    from tfnets.recipes import fixres
+    from tfnets.recipes import apparent_size, fixres
 
     resolution = objects.resolution()
-    fixres.test_geometry(FLAGS.eval_preprocessing, resolution)
+    apparent_size.geometry(FLAGS.eval_preprocessing, resolution)
     test = FLAGS.test_resolution
     return fixres.Plan(
         resolution=resolution,

@@ -1,77 +1,15 @@
 """From flags to the objects that recipes work with. Imports TensorFlow only when it is called."""
 
 import os
-import pathlib
 
 from absl import flags, logging
 
-from tfnets.data import preprocessing
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, common_flags, run_folder
+from tfnets.launchers import app, run_folder
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
-
-
-def check_flags():
-    """Refuses what can be seen to be wrong without TensorFlow."""
-    common_flags.check_numbers()
-    registry.check(FLAGS.model)
-    if FLAGS.phi is not None and FLAGS.phi < 0:
-        raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
-    check_data_flags()
-    if _check_line('eval_preprocessing').is_random:
-        raise InputError(
-            f'--eval_preprocessing={FLAGS.eval_preprocessing}: an operation in it is random, which '
-            'an evaluation may not be'
-        )
-    _check_line('train_preprocessing')
-    weights = FLAGS.weights
-    if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
-        raise InputError(f'--weights={weights}: there is no such file')
-
-
-def _check_line(flag):
-    """Refuses a preprocessing that is no line, or does not make images of its resolution."""
-    line = FLAGS[flag].value
-    for pixels in (FLAGS.resolution or 224, 2 * (FLAGS.resolution or 224)):
-        parsed = preprocessing.parse(line, pixels)
-        if parsed.output_size != pixels:
-            made = f'{parsed.output_size} px' if parsed.output_size else 'of no one size'
-            raise InputError(
-                f'--{flag}={line}: at a resolution of {pixels} px its images are {made}; write '
-                'its last size as `resolution`, which stands for it'
-            )
-    return parsed
-
-
-def check_schedule(prefix, epochs):
-    """Refuses a warm-up that the schedule does not have, or that is all of it."""
-    warmup, kind = FLAGS[f'{prefix}warmup_epochs'].value, FLAGS[f'{prefix}schedule'].value
-    if warmup and kind != 'cosine':
-        raise InputError(f'--{prefix}warmup_epochs={warmup}: only the cosine schedule has one')
-    if warmup and warmup >= epochs:
-        raise InputError(f'--{prefix}warmup_epochs={warmup}: expected less than {epochs} epochs')
-
-
-def check_data_flags():
-    """Refuses folders that are not there or hold no images."""
-    dataset = os.path.expanduser(FLAGS.dataset)
-    if FLAGS.data_dir and not pathlib.Path(FLAGS.data_dir).is_dir():
-        raise InputError(
-            f'--data_dir={FLAGS.data_dir}: there is no such folder; prepare the data set by '
-            f'python -c "import tensorflow_datasets as tfds; tfds.builder({dataset!r}, '
-            f'data_dir={FLAGS.data_dir!r}).download_and_prepare()"'
-        )
-    folder = dataset.startswith(('.', '/'))
-    if folder and not pathlib.Path(dataset).is_dir():
-        raise InputError(f'--dataset={dataset}: there is no such folder')
-    if folder and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):
-        raise InputError(
-            f'--dataset={dataset}: the folder has no class folders in it; '
-            f'expected {dataset.rstrip(os.sep)}/CLASS/*.jpg'
-        )
 
 
 def strategy(precision='float32'):

@@ -11,14 +11,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 from absl import logging
 
-from tfnets.data import pipeline, preprocessing
+from tfnets.data import preprocessing
 from tfnets.data.pipeline import Batches
 from tfnets.data.source import Source
-from tfnets.errors import InputError
 from tfnets.models import roles
+from tfnets.recipes import apparent_size
 from tfnets.training.evaluation import Evaluation
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
@@ -87,22 +86,6 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gap:
-    """The measured difference of apparent sizes between training and testing.
-
-    Attributes:
-        sigma: reading -> mean size of a training crop relative to its image.
-        ratio: reading -> r, apparent size in a test over that in training, at the training
-            resolution (section 3 of the paper).
-        resolution: reading -> test resolution in pixels at which r becomes 1.
-    """
-
-    sigma: dict[str, float]
-    ratio: dict[str, float]
-    resolution: dict[str, int]
-
-
-@dataclasses.dataclass(frozen=True)
 class Row:
     """A network scored at a resolution.
 
@@ -126,7 +109,7 @@ class Outcome:
     """What the recipe found.
 
     Attributes:
-        gap: Gap.
+        gap: apparent_size.Gap.
         chosen: the resolution that was fine-tuned at.
         best_untuned: the resolution at which the trained network does best on validation.
         rows: list of Row.
@@ -134,7 +117,7 @@ class Outcome:
             that does best on validation.
     """
 
-    gap: Gap
+    gap: apparent_size.Gap
     chosen: int
     best_untuned: int
     rows: list[Row]
@@ -254,23 +237,9 @@ class _Recipe:
     def measure_gap(self):
         """Runs the real training crops over the training set."""
         plan = self._plan
-        batches = self._batches(
-            self._data.train, plan.train_preprocessing, plan.resolution, 'train'
-        )
-        areas = pipeline.crop_areas(batches)
-        image, crop = test_geometry(plan.eval_preprocessing, plan.resolution)
-        sigma = {'length': float(np.sqrt(areas).mean()), 'area': float(areas.mean())}
-        ratio = {
-            reading: apparent_size_ratio(value, image, plan.resolution)
-            for reading, value in sigma.items()
-        }
-        resolution = {
-            reading: round_to_multiple(
-                matching_resolution(value, image, crop), plan.resolution_multiple
-            )
-            for reading, value in ratio.items()
-        }
-        return Gap(sigma, ratio, resolution)
+        line = plan.train_preprocessing
+        batches = self._batches(self._data.train, line, plan.resolution, 'train')
+        return apparent_size.measure(batches, plan.eval_preprocessing, plan.resolution_multiple)
 
     def resolutions(self, gap):
         """All test resolutions: those asked for, that of training, and those of both readings."""
@@ -334,79 +303,6 @@ def treatment(tune, network):
             '%s has no batch norm before its pooling: the classifier is tuned alone', network.name
         )
     return Treatment('classifier', 'last')
-
-
-def test_geometry(line, resolution):
-    """The two lengths of a test preprocessing.
-
-    Args:
-        line: such as 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)'.
-        resolution: in pixels.
-
-    Returns:
-        K_image_test, what the short side is resized to, and K_test, the side of the crop.
-
-    Raises:
-        InputError: if the line does not resize, or the two lengths do not grow together.
-    """
-    image, crop = _lengths(line, resolution)
-    larger_image, larger_crop = _lengths(line, 4 * resolution)
-    if abs(larger_image / larger_crop - image / crop) > 0.02:
-        raise InputError(
-            f'--eval_preprocessing={line!r}: resizes to {image} for a crop of {crop}, but to '
-            f'{larger_image} for {larger_crop}; write both as parts of `resolution`, so that '
-            'objects grow with it'
-        )
-    return image, crop
-
-
-def _lengths(line, resolution):
-    parsed = preprocessing.parse(line, resolution)
-    resized = parsed.find('resize_short_side') or parsed.find('resize')
-    if resized is None:
-        raise InputError(
-            f'--eval_preprocessing={line!r}: expected resize_short_side(...) or resize(...), for '
-            'without it there is no apparent size'
-        )
-    image = resized.arguments['size']
-    cropped = parsed.find('center_crop')
-    return image, cropped.arguments['size'] if cropped else image
-
-
-def apparent_size_ratio(sigma, image_size, train_size):
-    """How large objects look in a test, relative to training (section 3.2, equation 4).
-
-    Args:
-        sigma: mean size of a training crop relative to its image.
-        image_size: K_image_test, short side of the test images in pixels.
-        train_size: K_train, side of the training images in pixels.
-
-    Returns:
-        r; below 1 where objects look larger in training.
-    """
-    return sigma * image_size / train_size
-
-
-def matching_resolution(ratio, image_size, crop_size):
-    """The test resolution at which objects look as large as in training.
-
-    Args:
-        ratio: r at the present sizes.
-        image_size: K_image_test in pixels.
-        crop_size: K_test in pixels.
-
-    Returns:
-        K_test in pixels: the centre of an image enlarged by 1 / r, its share kept, and cut so that
-        both margins are whole pixels (as tf.image.central_crop does it).
-    """
-    enlarged = round(image_size / ratio)
-    margin = int((enlarged - enlarged * (crop_size / image_size)) / 2)
-    return enlarged - 2 * margin
-
-
-def round_to_multiple(pixels, multiple):
-    """The multiple nearest to a number of pixels, at least one."""
-    return max(multiple, multiple * round(pixels / multiple))
 
 
 def equal_compute_epochs(plan, resolution):

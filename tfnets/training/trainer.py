@@ -6,7 +6,6 @@ import math
 import pathlib
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -18,8 +17,7 @@ from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, preemption, step
 from tfnets.training.evaluation import Evaluation, summarize
 from tfnets.training.logging import MetricsLog, Progress
-from tfnets.training.phase import Treatment
-from tfnets.training.schedules import InSteps
+from tfnets.training.state import TrainingState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Trainer:
         if finished:
             checkpoints.restore_modules(self.folder(phase.name), phase.objective)
             return finished
-        state = _State(phase, self)
+        state = TrainingState(phase, self.folder, self.strategy, self._xla, self._keep)
         if state.step == 0:
             logging.info('%s: %d steps (%g epochs)', phase.name, phase.steps, phase.epochs)
         else:
@@ -253,7 +251,7 @@ class Trainer:
         Returns:
             Function of a number of steps, which makes them.
         """
-        state = _State(phase, self, restore=False)
+        state = TrainingState(phase, self.folder, self.strategy, self._xla, restore=False)
         iterator = iter(self._training_data(phase, 0))
 
         def advance(count):
@@ -298,93 +296,6 @@ class Trainer:
         function = self._evaluators[objective]
         with _naming_damage(batches):
             return summarize(batches, (scores for batch in data for scores in function(batch)))
-
-
-class _State:
-    """All that changes while a phase is trained, and where it is saved."""
-
-    def __init__(self, phase, trainer, restore=True):
-        strategy = trainer.strategy
-        if phase.start_from and restore:
-            checkpoints.restore_modules(trainer.folder(phase.start_from), phase.objective)
-        variables = []
-        for name, module in phase.objective.modules.items():
-            variables += phase.treatment.get(name, Treatment()).apply(module)
-        self._schedule = InSteps(phase.schedule, phase.data.steps_per_epoch, phase.steps)
-        with strategy.scope():
-            float16 = keras.config.dtype_policy().compute_dtype == 'float16'
-            self._optimizer = phase.optimizer.build(self._schedule, float16)
-            self._optimizer.build(variables)
-            self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self.train = step.training_function(
-            phase.objective,
-            variables,
-            phase.optimizer.decays(phase.objective.modules.values(), variables),
-            self._optimizer,
-            strategy,
-            phase.data.batch_size,
-            trainer._xla,
-        )
-        self.checkpoints = checkpoints.Checkpoints(
-            trainer.folder(phase.name),
-            phase.objective,
-            trainer._keep,
-            optimizer=self._optimizer,
-            step=self._step,
-            seconds=self._seconds,
-        )
-        self._folder = trainer.folder(phase.name)
-        self._modules = phase.objective.modules.values()
-        self.step = 0
-        if restore:
-            checkpoints.remove_leftovers(self._folder)
-            if self.checkpoints.restore():
-                self.step = int(self._step.numpy())
-
-    @property
-    def seconds(self):
-        """Time spent training."""
-        return float(self._seconds.numpy())
-
-    def advance(self, count, seconds):
-        """Counts steps that were made."""
-        self.step += count
-        self._step.assign(self.step)
-        self._seconds.assign_add(seconds)
-
-    def save(self):
-        """Writes a checkpoint, unless there is a NaN or an infinity in the networks.
-
-        The loss of a step is that before its update, so that it cannot tell of the last one's.
-        """
-        variables = [variable for module in self._modules for variable in module.variables]
-        for variable in variables:
-            if not np.isfinite(variable.numpy()).all():
-                raise NotFinite(
-                    f'{self._folder.name}: {variable.path} is not finite after step {self.step}, '
-                    f'at learning rate {self.learning_rate:.3g}; the last good checkpoint is '
-                    f'{self.checkpoints.latest or "none yet"}; lower --learning_rate'
-                )
-        self.checkpoints.save(self.step)
-
-    @property
-    def applied(self):
-        """Updates that were applied: steps without those that overflowed in float16."""
-        return int(self._optimizer.iterations.numpy())
-
-    @property
-    def learning_rate(self):
-        """Of the last update."""
-        return float(self._schedule(max(self.applied - 1, 0)))
-
-    @property
-    def scaling(self):
-        """In float16: the factor of the loss, and how many updates it made overflow so far."""
-        if not isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
-            return {}
-        scale = float(self._optimizer.dynamic_scale.numpy())
-        return {'loss_scale': scale, 'skipped_updates': self.step - self.applied}
 
 
 def _evaluation_steps(phase):

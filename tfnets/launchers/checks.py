@@ -1,0 +1,88 @@
+"""What is refused before TensorFlow is imported: flags that cannot be right."""
+
+import math
+import os
+import pathlib
+
+from absl import flags
+
+from tfnets.data import preprocessing
+from tfnets.errors import InputError
+from tfnets.launchers import common_flags
+from tfnets.models import registry
+
+FLAGS = flags.FLAGS
+
+
+def model_and_input():
+    """Refuses what can be seen to be wrong without TensorFlow."""
+    _check_numbers()
+    registry.check(FLAGS.model)
+    if FLAGS.phi is not None and FLAGS.phi < 0:
+        raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
+    data()
+    if _check_line('eval_preprocessing').is_random:
+        raise InputError(
+            f'--eval_preprocessing={FLAGS.eval_preprocessing}: an operation in it is random, which '
+            'an evaluation may not be'
+        )
+    _check_line('train_preprocessing')
+    weights = FLAGS.weights
+    if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
+        raise InputError(f'--weights={weights}: there is no such file')
+
+
+def _check_line(flag):
+    """Refuses a preprocessing that is no line, or does not make images of its resolution."""
+    line = FLAGS[flag].value
+    for pixels in (FLAGS.resolution or 224, 2 * (FLAGS.resolution or 224)):
+        parsed = preprocessing.parse(line, pixels)
+        if parsed.output_size != pixels:
+            made = f'{parsed.output_size} px' if parsed.output_size else 'of no one size'
+            raise InputError(
+                f'--{flag}={line}: at a resolution of {pixels} px its images are {made}; write '
+                'its last size as `resolution`, which stands for it'
+            )
+    return parsed
+
+
+def schedule(prefix, epochs):
+    """Refuses a warm-up that the schedule does not have, or that is all of it."""
+    warmup, kind = FLAGS[f'{prefix}warmup_epochs'].value, FLAGS[f'{prefix}schedule'].value
+    if warmup and kind != 'cosine':
+        raise InputError(f'--{prefix}warmup_epochs={warmup}: only the cosine schedule has one')
+    if warmup and warmup >= epochs:
+        raise InputError(f'--{prefix}warmup_epochs={warmup}: expected less than {epochs} epochs')
+
+
+def data():
+    """Refuses folders that are not there or hold no images."""
+    dataset = os.path.expanduser(FLAGS.dataset)
+    if FLAGS.data_dir and not pathlib.Path(FLAGS.data_dir).is_dir():
+        raise InputError(
+            f'--data_dir={FLAGS.data_dir}: there is no such folder; prepare the data set by '
+            f'python -c "import tensorflow_datasets as tfds; tfds.builder({dataset!r}, '
+            f'data_dir={FLAGS.data_dir!r}).download_and_prepare()"'
+        )
+    folder = dataset.startswith(('.', '/'))
+    if folder and not pathlib.Path(dataset).is_dir():
+        raise InputError(f'--dataset={dataset}: there is no such folder')
+    if folder and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):
+        raise InputError(
+            f'--dataset={dataset}: the folder has no class folders in it; '
+            f'expected {dataset.rstrip(os.sep)}/CLASS/*.jpg'
+        )
+
+
+def pixels(name, text):
+    """Reads a length in pixels out of a flag that may hold other words too."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise InputError(f'--{name}={text}: expected a number of pixels, above 0')
+    return int(text)
+
+
+def _check_numbers():
+    """Refuses numbers that no bound can catch: NaN and infinity."""
+    for name, value in common_flags.resolved().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f'--{name}={value}: expected a finite number')
