@@ -1,0 +1,42 @@
+"""What the README says can be run."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text()
+
+
+def commands():
+    blocks = re.findall(r'```bash\n(.*?)```', README, re.DOTALL)
+    joined = '\n'.join(blocks).replace('\\\n', ' ')
+    return [part.strip() for line in joined.splitlines() for part in line.split('&&')]
+
+
+@pytest.mark.parametrize('path', sorted(set(re.findall(r'\]\(([^)#]+)\)', README))))
+def test_links_lead_somewhere(path):
+    assert path.startswith('https://') or (ROOT / path).exists()
+
+
+def test_there_are_two_lines_of_set_up():
+    lines = [line for line in README.splitlines() if line.startswith('pip install ')]
+    assert len(lines) == 2
+    assert lines[1].endswith('&& pytest -n 2')
+
+
+@pytest.mark.parametrize('command', [c for c in commands() if c.startswith('python -m tfnets')])
+def test_commands_have_flags_that_exist(command):
+    words = shlex.split(command)
+    launcher = words[2].rpartition('.')[2]
+    names = {word.partition('=')[0].removeprefix('--') for word in words[3:]}
+    text = (ROOT / 'tfnets' / 'launchers' / f'{launcher}.py').read_text()
+    text += (ROOT / 'tfnets' / 'launchers' / 'common_flags.py').read_text()
+    for name in names - {'flagfile'}:
+        assert re.search(rf"""['"}}]{name.removeprefix('finetune_')}['"]""", text), name
+
+
+def test_nothing_is_left_to_be_filled_in():
+    assert '@@' not in README
