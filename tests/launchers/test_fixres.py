@@ -2,12 +2,16 @@
 
 import json
 import pathlib
+import re
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
 
 FLAGS = pathlib.Path(__file__).parents[2] / 'flags'
+README = FLAGS.parent / 'README.md'
 
 
 @pytest.fixture(scope='module')
@@ -154,6 +158,18 @@ def test_a_run_dir_that_cannot_be_written_is_one_line(launch, tiny):
     refused = launch('fixres', *tiny, '--run_dir=/proc/run')
     assert refused.returncode == 2
     assert refused.stderr.startswith('error: --run_dir=/proc/run')
+
+
+def test_the_readmes_python_classifies_a_photo(finished, photos):
+    folder, _ = finished
+    (code,) = re.findall(r'```python\n(.*?)```', README.read_text(), re.DOTALL)
+    photo = photos / 'test' / 'a' / '0.jpg'
+    code = code.replace('runs/fixres_quickstart', str(folder)).replace('photo.jpg', str(photo))
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    name, probability = done.stdout.split()
+    assert name in json.loads((folder / 'inputs.json').read_text())['class_names']
+    assert 1 / 14 <= float(probability) <= 1
 
 
 def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
