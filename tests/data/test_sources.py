@@ -192,7 +192,7 @@ def test_a_split_too_small_to_be_cut_is_an_error(tmp_path):
         sources.load(str(make_folder(tmp_path, {'a': 2, 'b': 1})), 'validation')
 
 
-@pytest.mark.parametrize('split', ['train[:10%]', 'val', 'all', ''])
+@pytest.mark.parametrize('split', ['train[:10%]', 'val', ''])
 def test_a_folder_has_three_splits(tmp_path, split):
     with pytest.raises(InputError, match='train, validation, test') as error:
         sources.load(str(make_folder(tmp_path, {'a': 20})), split)
@@ -457,3 +457,17 @@ def test_a_slice_has_its_share_of_the_bytes(tiny, split, monkeypatch):
 def test_an_unknown_cache_is_answered_by_those_that_there_are():
     with pytest.raises(InputError, match='--cache=ram: expected memory, disk or none'):
         sources.load('sample', 'train[:3]', cache='ram')
+
+
+def test_a_class_without_photos_is_refused_by_name(tmp_path):
+    make_folder(tmp_path, {'a': 5, 'b': 5})
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputError, match="class 'empty'"):
+        load_folder(tmp_path, 'train')
+
+
+def test_all_is_every_photo_of_every_split(tmp_path):
+    make_folder(tmp_path / 'plain', {'a': 10, 'b': 5})
+    assert len(load_folder(tmp_path / 'plain', 'all')) == 15
+    make_folder(tmp_path / 'split', {'train/a': 10, 'val/a': 4, 'train/b': 3})
+    assert len(load_folder(tmp_path / 'split', 'all')) == 17

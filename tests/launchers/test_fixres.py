@@ -72,7 +72,6 @@ def test_evaluate_gives_the_reports_numbers(finished, launch, tmp_path):
         'evaluate',
         f'--run_dir={folder}',
         '--phase=finetune_all',
-        '--split=validation',
         f'--output={output}',
     )
     assert done.returncode == 0, done.stderr
@@ -80,6 +79,26 @@ def test_evaluate_gives_the_reports_numbers(finished, launch, tmp_path):
     (row,) = (r for r in report['results'] if r['name'].startswith('(c) fine-tuned: all'))
     assert score['resolution'] == row['resolution'] == chosen
     assert (score['top1'], score['loss']) == (row['top1'], pytest.approx(row['loss'], abs=1e-5))
+
+
+def test_evaluate_scores_all_of_another_folder(launch, tmp_path, tiny, photos):
+    flags = [flag for flag in tiny if '_split=' not in flag]
+    trained = launch(
+        'fixres', *flags, f'--dataset={photos}', f'--run_dir={tmp_path}/run', '--nocontrol'
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert '12 photos to train on, 12 for validation, 12 for the test' in trained.stderr
+    for dataset, count in ((photos, 36), (photos / 'test', 12)):
+        output = tmp_path / 'scores.json'
+        done = launch(
+            'evaluate', f'--run_dir={tmp_path}/run', f'--dataset={dataset}', f'--output={output}'
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(output.read_text())['results'][0]['examples'] == count
+    shutil.rmtree(photos / 'test' / 'b')
+    refused = launch('evaluate', f'--run_dir={tmp_path}/run', f'--dataset={photos}/test')
+    assert refused.returncode == 2
+    assert 'missing: b; unknown: none' in refused.stderr
 
 
 def test_evaluate_refuses_what_is_not_there(finished, launch, tmp_path):
@@ -102,7 +121,7 @@ def test_evaluate_takes_the_deployed_phase_and_the_runs_own_split(finished, laun
     assert done.returncode == 0, done.stderr
     scores = json.loads(output.read_text())
     assert scores['phase'] == report['deployed']
-    assert scores['results'][0]['examples'] == 57  # this run's test split is `validation`
+    assert scores['results'][0]['examples'] == 57  # this run's test split is `test[:57]`
 
 
 def test_damaged_photos_are_named_and_a_changed_set_is_refused(launch, tmp_path, tiny, photos):
@@ -200,6 +219,7 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--strategy=mirrored', '--logical_devices=2', '--batch_size=63'], 'as 64'),
         (['--dataset=no_such_set'], '--dataset=no_such_set'),
         (['--dataset=sample', '--train_split=holiday'], 'holiday'),
+        (['--train_split=test[:90%]'], 'have 595 photos in common'),
         (['--num_classes=3'], '14 classes'),
         (['--resolutions=0'], 'above 0'),
         (['--test_resolution=-3'], 'above 0'),

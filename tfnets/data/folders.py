@@ -29,7 +29,7 @@ def load_folder(root, split):
 
     Args:
         root: the folder.
-        split: 'train', 'validation' or 'test'.
+        split: 'train', 'validation', 'test', or 'all' of them together.
 
     Returns:
         Source; classes are in the order of their folders' names.
@@ -38,18 +38,12 @@ def load_folder(root, split):
         InputError: if there is no such folder or split, or no image in it.
     """
     root = pathlib.Path(root).expanduser()
-    if split not in SPLITS:
-        raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)}')
+    if split not in (*SPLITS, 'all'):
+        raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)} and all')
     if not root.is_dir():
         raise InputError(f'--dataset={root}: there is no such folder')
-    own = _split_folders(root)
-    # The splits that have no folder of their own are cut from the training photos.
-    cut = [name for name in SPLITS if name == 'train' or name not in own]
-    folder = own.get(split, own['train'])
-    names = sorted({name for path in own.values() for name in _class_folders(path)})
-    files = {name: _images(folder / name) for name in names}
-    if split in cut:
-        files = {name: _part(paths, cut, split, folder) for name, paths in files.items()}
+    files = _files_by_class(root, split)
+    names = list(files)
     paths = [str(path) for name in names for path in files[name]]
     labels = [label for label, name in enumerate(names) for _ in files[name]]
     if not paths:
@@ -71,6 +65,22 @@ def load_folder(root, split):
         location=f'{root.resolve()} {_hash([file.st_mtime_ns for file in found])}',
         read=lambda index: tf.io.read_file(table[index]),
     )
+
+
+def _files_by_class(root, split):
+    """The photos of each class in a split, by the classes' names, in their order."""
+    own = _split_folders(root)
+    # The splits that have no folder of their own are cut from the training photos.
+    cut = [name for name in SPLITS if name == 'train' or name not in own]
+    folders = own.values() if split == 'all' else [own.get(split, own['train'])]
+    names = sorted({name for folder in own.values() for name in _class_folders(folder)})
+    empty = [name for name in names if not any(_images(path / name) for path in own.values())]
+    if empty and empty != names:
+        raise InputError(f'--dataset={root}: no photo of class {empty[0]!r}; remove its folder')
+    files = {name: [p for folder in folders for p in _images(folder / name)] for name in names}
+    if split in cut:
+        files = {name: _part(paths, cut, split, own['train']) for name, paths in files.items()}
+    return files
 
 
 def _split_folders(root):

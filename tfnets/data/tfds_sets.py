@@ -100,7 +100,11 @@ def _builder(name, data_dir):
     try:
         builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError) as error:
-        reason = ' '.join(str(error).split())
+        if os.path.isdir(name):
+            raise InputError(
+                f'--dataset={name}: for the folder of that name say ./{name}'
+            ) from None
+        reason = ' '.join(str(error).split()).partition('. ')[0][:200]
         raise InputError(
             f'--dataset={name}: no prepared data set of that name under {folder}, and TFDS knows '
             f'none ({reason}); a folder of class folders is given as ./{name}'

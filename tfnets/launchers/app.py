@@ -62,7 +62,8 @@ def _parse(argv):
     except flags.Error as error:
         if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
             raise
-        _end(f'error: {error}; --help lists the flags', BAD_INPUT)
+        text = str(error).replace('ERROR:: ', '')
+        _end(f'error: {text}; --help lists the flags', BAD_INPUT)
 
 
 def _end(line, code):

@@ -59,7 +59,7 @@ def define_data():
         'memory',
         ('memory', 'disk', 'none'),
         'Where the encoded photos are held: read into memory at the start; each a file under '
-        '--cache_dir; or read from where they lie, TFDS sets as a stream.',
+        '--cache_dir; or read from where they lie, TFDS sets as a stream, in an order of its own.',
     )
     flags.DEFINE_string('cache_dir', '~/.cache/tfnets', 'For --cache=disk.')
     flags.DEFINE_bool(
@@ -162,7 +162,10 @@ def define_run():
     )
     flags.DEFINE_bool('dry_run', False, 'Show phases, steps, parameters and time; train nothing.')
     flags.DEFINE_integer(
-        'steps_per_call', 50, 'Steps in one call, and in one line of the log.', lower_bound=1
+        'steps_per_call',
+        10,
+        'Steps in one call, and in one line of the log; a SIGTERM is obeyed between calls.',
+        lower_bound=1,
     )
     flags.DEFINE_float('checkpoint_minutes', 5.0, 'Minutes between checkpoints.', lower_bound=0)
     flags.DEFINE_integer(

@@ -21,7 +21,9 @@ flags.DEFINE_enum(
     'checkpoint', 'last', ('last', 'best'), "The phase's last network, or its best (--best_metric)."
 )
 flags.DEFINE_string(
-    'split', 'test', 'Split to score, as the run divided its data; a TFDS slice if you like.'
+    'split',
+    'test',
+    'Split to score, as the run divided its data; a TFDS slice if you like; all of another folder.',
 )
 flags.DEFINE_list('resolutions', [], 'In pixels; by default the one that the phase was made for.')
 flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
@@ -42,6 +44,8 @@ def check():
                 FLAGS[name].value = run['flags'][name]
         if FLAGS.split in ('train', 'validation', 'test'):
             FLAGS.split = run['flags'].get(f'{FLAGS.split}_split', FLAGS.split)
+    elif not FLAGS['split'].present and FLAGS.dataset.startswith(('.', '/', '~')):
+        FLAGS.split = 'all'  # another folder than the run's: no photo of it was trained on
     for text in FLAGS.resolutions:
         checks.pixels('resolutions', text)
     checks.data()
@@ -79,13 +83,12 @@ def main():
     inputs = read_json(folder / 'inputs.json')
     source = objects.sound(objects.open_source(FLAGS.split), training=False)
     if list(source.class_names) != inputs['class_names']:
-        got, expected = (
-            f'{len(names)} ({", ".join(names[:3])} ...)'
-            for names in (source.class_names, inputs['class_names'])
-        )
+        got, expected = set(source.class_names), set(inputs['class_names'])
         raise InputError(
             f'--dataset={FLAGS.dataset}: its classes are not those that the network was trained '
-            f'on; got {got}, expected {expected}'
+            f'on; missing: {", ".join(sorted(expected - got)) or "none"}; unknown: '
+            f'{", ".join(sorted(got - expected)) or "none"}; expected them in the order '
+            f'{", ".join(inputs["class_names"][:5])} ...'
         )
     with strategy.scope():
         name = 'best_network.keras' if FLAGS.checkpoint == 'best' else 'network.keras'

@@ -99,11 +99,14 @@ def main():
     values = common_flags.resolved()
     folder = run_folder.locate('fixres', values)
     if (folder / 'report.md').exists() and not FLAGS.overwrite and not FLAGS.dry_run:
-        logging.info('%s is finished; this is its report', folder)
+        logging.info(
+            '%s is finished; this is its report (its data are not looked at again)', folder
+        )
         print((folder / 'report.md').read_text())
         return
-    splits = (FLAGS.train_split, FLAGS.validation_split, FLAGS.test_split)
-    opened = [objects.open_source(split) for split in splits]
+    names = ('train_split', 'validation_split', 'test_split')
+    opened = [objects.open_source(FLAGS[name].value) for name in names]
+    objects.check_disjoint(dict(zip(names, opened, strict=True)))
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
     check_trained(network)
@@ -116,6 +119,10 @@ def main():
         show(plan, network, data, trainer)
         return
     logging.info('the run is in %s', folder)
+    sizes = (len(source) for source in (data.train, data.validation, data.test))
+    logging.info('%d photos to train on, %d for validation, %d for the test', *sizes)
+    if FLAGS.batch_size > len(data.train):
+        logging.warning('--batch_size=%d is more than the photos to train on', FLAGS.batch_size)
     head = objects.describe(folder, network, strategy)
     outcome = fixres.fixres(trainer, build, data, plan)
     for name in ('network.keras', 'inputs.json'):

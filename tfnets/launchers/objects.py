@@ -1,5 +1,6 @@
 """From flags to the objects that recipes work with. Imports TensorFlow only when it is called."""
 
+import itertools
 import os
 
 from absl import flags, logging
@@ -54,6 +55,27 @@ def open_source(split):
     from tfnets.data import sources
 
     return sources.load(FLAGS.dataset, split, FLAGS.data_dir, FLAGS.cache, FLAGS.cache_dir)
+
+
+def check_disjoint(named):
+    """Refuses splits that have photos in common, as slices given by hand may.
+
+    Args:
+        named: dict from a flag's name to its Source.
+
+    Raises:
+        InputError: names the two flags.
+    """
+    import numpy as np
+
+    for (one, first), (other, second) in itertools.combinations(named.items(), 2):
+        shared = np.intersect1d(first.ids, second.ids)
+        # An id is a file and a place in it; splits of different files never share one.
+        if len(shared):
+            raise InputError(
+                f'--{one}={first.split} and --{other}={second.split} have {len(shared)} photos in '
+                'common; take slices that do not overlap'
+            )
 
 
 def sound(opened, training, folder=None):

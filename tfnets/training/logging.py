@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import sys
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -132,7 +133,7 @@ class Progress:
 
     def __init__(self, name, step, steps):
         self._name, self._step, self._steps = name, step, steps
-        self._shown = step
+        self._shown, self._shown_at = step, 0.0
         terminal = sys.stderr.isatty()
         self._bar = tqdm.tqdm(
             total=steps, initial=step, desc=name, unit='step', disable=not terminal, leave=True
@@ -154,9 +155,10 @@ class Progress:
         self._bar.update(step - self._step)
         self._bar.set_postfix_str(text, refresh=False)
         self._step = step
-        # A tenth of the way between two lines: a log stays readable however long the phase is.
-        if self._bar.disable and (step - self._shown >= self._steps / 10 or step == self._steps):
-            self._shown = step
+        # A tenth of the way or a minute between two lines: a log stays short, but never silent.
+        due = step - self._shown >= self._steps / 10 or time.monotonic() - self._shown_at > 60
+        if self._bar.disable and (due or step == self._steps):
+            self._shown, self._shown_at = step, time.monotonic()
             left = f'{int(seconds_left) // 60}:{int(seconds_left) % 60:02d} left'
             logging.info('%s: step %d of %d: %s, %s', self._name, step, self._steps, text, left)
 

@@ -1,4 +1,4 @@
-"""SIGTERM: a scheduler asks the process to end, and starts it again later."""
+"""SIGTERM and Ctrl-C: the process is asked to end, and will be started again later."""
 
 import contextlib
 import signal
@@ -10,13 +10,17 @@ _requested = False
 
 
 def install():
-    """From now on a SIGTERM raises Preempted, at once or when a `deferred` block allows it."""
+    """From now on SIGTERM and SIGINT raise Preempted, at once or when a `deferred` block allows it.
+
+    A second SIGINT does not wait.
+    """
     signal.signal(signal.SIGTERM, _handle)
+    signal.signal(signal.SIGINT, _handle)
 
 
 @contextlib.contextmanager
 def deferred():
-    """Within it a SIGTERM is only noted, so that the block can save what it has.
+    """Within it the signals are only noted, so that the block can save what it has.
 
     Gives a function that tells whether there was one. At its end Preempted is raised, if the block
     has not done so.
@@ -31,8 +35,10 @@ def deferred():
         raise Preempted('saved')
 
 
-def _handle(*_):
+def _handle(number, _):
     global _requested
-    _requested = True
+    again, _requested = _requested, True
+    if again and number == signal.SIGINT:
+        raise KeyboardInterrupt
     if not _deferred:
-        raise Preempted('nothing was lost')
+        raise Preempted('between two phases, nothing was lost')
