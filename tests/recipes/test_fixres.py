@@ -113,7 +113,7 @@ def test_the_whole_recipe(tmp_path, data):
     trainer = Trainer(tmp_path, tf.distribute.get_strategy())
     outcome = fixres.fixres(trainer, build, data, settings)
     assert outcome.chosen == outcome.gap.resolution['length']
-    pixels = {32, 40, *outcome.gap.resolution.values()}
+    pixels = {32, 40, outcome.gap.resolution['length']}
     phases = {
         'train',
         'finetune_classifier_and_last_bn',

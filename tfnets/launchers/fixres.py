@@ -57,7 +57,7 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     'resolutions',
     [],
-    'Test resolutions in pixels; those of both readings of sigma are always among them.',
+    'Test resolutions in pixels; that of sigma, and that of training, are always among them.',
 )
 flags.DEFINE_bool('control', True, 'Also fine-tune for as long at the training resolution.')
 flags.DEFINE_bool(

@@ -242,9 +242,9 @@ class _Recipe:
         return apparent_size.measure(batches, plan.eval_preprocessing, plan.resolution_multiple)
 
     def resolutions(self, gap):
-        """All test resolutions: those asked for, that of training, and those of both readings."""
+        """All test resolutions: those asked for, that of training, and that of sigma."""
         plan = self._plan
-        asked = {*plan.resolutions, plan.resolution, *gap.resolution.values()}
+        asked = {*plan.resolutions, plan.resolution, gap.resolution[plan.sigma]}
         if isinstance(plan.test_resolution, int):
             asked.add(plan.test_resolution)
         return sorted(asked)
