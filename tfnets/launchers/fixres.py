@@ -187,14 +187,18 @@ def show(plan, network, data, trainer):
         print('the test resolution is chosen on the way; this plan takes that of sigma')
     total = 0.0
     for phase in phases:
-        minutes = phase.steps * _seconds_per_step(trainer, phase) / 60
-        total += minutes
+        seconds = phase.steps * _seconds_per_step(trainer, phase)
+        total += seconds
         print(
             f'{phase.name}: {phase.epochs:g} epochs, {phase.steps} steps of '
             f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
-            f'about {minutes:.1f} minutes'
+            f'about {_duration(seconds)}'
         )
-    print(f'about {total:.1f} minutes of training in all, evaluations not counted')
+    print(f'about {_duration(total)} of training in all, evaluations not counted')
+
+
+def _duration(seconds):
+    return f'{seconds:.0f} seconds' if seconds < 120 else f'{seconds / 60:.0f} minutes'
 
 
 def _seconds_per_step(trainer, phase, most=10):

@@ -19,6 +19,10 @@ from absl import logging
 from tfnets.files import write_text
 
 
+# What stands in a line of the record but is no curve.
+_NOT_DRAWN = ('phase', 'split', 'step', 'epoch', 'examples', 'top1_error')
+
+
 class MetricsLog:
     """The record of one phase, one JSON object a line: {'phase', 'split', 'step', ...numbers}.
 
@@ -95,7 +99,7 @@ class MetricsLog:
     def _draw(self, line):
         with self._writer(line['split']).as_default():
             for name, value in line.items():
-                if name not in ('phase', 'split', 'step') and value is not None:
+                if name not in _NOT_DRAWN and value is not None:
                     tf.summary.scalar(name, value, line['step'])
 
 
