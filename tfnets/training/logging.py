@@ -18,7 +18,6 @@ from absl import logging
 
 from tfnets.files import write_text
 
-
 # What stands in a line of the record but is no curve.
 _NOT_DRAWN = ('phase', 'split', 'step', 'epoch', 'examples', 'top1_error')
 
