@@ -388,3 +388,24 @@ def test_compiled_steps_give_the_same_losses(tmp_path, source):
         [line['loss'] for line in read_metrics(tmp_path / name)] for name in ('plain', 'compiled')
     )
     assert plain == pytest.approx(compiled, rel=1e-4)
+
+
+def test_two_devices_resume_to_the_bit(tmp_path, monkeypatch, source, two_devices):
+    """Local batch norm: each replica's moving statistics, too, have to go on as they were."""
+
+    def run(folder, kill=None):
+        with two_devices.scope():
+            objective = Classification(network())
+        whole = phase(source, objective=objective)
+        trainer = Trainer(folder, two_devices, steps_per_call=3, checkpoint_minutes=0)
+        if kill is None:
+            trainer.run(whole)
+            return weights(whole)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, Trainer, '_advance', kill)
+            trainer.run(whole)
+        return None
+
+    expected = run(tmp_path / 'whole')
+    run(tmp_path / 'killed', kill=3)
+    assert_equal(run(tmp_path / 'killed'), expected)
