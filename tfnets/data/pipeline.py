@@ -61,7 +61,6 @@ def training_dataset(batches, start, stop, context=None):
         'seed': int32 [replica_batch, 2]}.
     """
     share = _Share(batches.batch_size, context)
-
     dataset, locate = _walk(batches, share, start, stop)
 
     def prepared(*element):

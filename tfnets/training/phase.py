@@ -1,6 +1,7 @@
 """A phase: one stretch of training, as plain data."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -75,3 +76,12 @@ class Phase:
     def steps(self):
         """Length of the phase in steps."""
         return math.ceil(self.epochs * self.data.steps_per_epoch)
+
+    @functools.cached_property
+    def evaluation_steps(self):
+        """The steps behind which it is evaluated: every so many epochs, and at its end."""
+        if not self.validation:
+            return frozenset()
+        period = self.evaluate_every * self.data.steps_per_epoch
+        times = math.floor(self.steps / period)
+        return frozenset(round(period * number) for number in range(1, times + 1)) | {self.steps}

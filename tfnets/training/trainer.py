@@ -136,7 +136,7 @@ class Trainer:
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
                 progress.update(state.step, numbers, left / numbers['images_per_second'])
-                if phase.validation and state.step in _evaluation_steps(phase):
+                if state.step in phase.evaluation_steps:
                     validation = self._validate(phase, state)
                     log.write('validation', state.step, validation.numbers())
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
@@ -298,21 +298,12 @@ class Trainer:
             return summarize(batches, (scores for batch in data for scores in function(batch)))
 
 
-def _evaluation_steps(phase):
-    """The steps behind which a phase is evaluated: every so many epochs, and at its end."""
-    period = phase.evaluate_every * phase.data.steps_per_epoch
-    times = math.floor(phase.steps / period)
-    return {round(period * number) for number in range(1, times + 1)} | {phase.steps}
-
-
 def _next_stop(phase, step, steps_per_call):
     """The step of the next line in the log.
 
     A function of the step alone, so that a run that was interrupted writes the same lines.
     """
-    stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps}
-    if phase.validation:
-        stops |= _evaluation_steps(phase)
+    stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps, *phase.evaluation_steps}
     return min(stop for stop in stops if stop > step)
 
 
