@@ -1,12 +1,17 @@
 """Settings for all tests: two logical CPUs, so that replicas can be tested, and quiet logs."""
 
 import os
+import pathlib
+import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 import pytest
 import tensorflow as tf
+
+# The modules in there belong to no package.
+sys.path.insert(0, str(pathlib.Path(__file__).parent / 'helpers'))
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2

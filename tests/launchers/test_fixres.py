@@ -39,6 +39,7 @@ def test_the_run_folder_explains_itself(finished):
     folder, _ = finished
     run = json.loads((folder / 'run.json').read_text())
     assert run['trainable_parameters'] == 50_252
+    assert 0.5e6 < run['multiply_adds'] < 2e6
     assert {'tensorflow', 'keras', 'tfnets', 'python', 'revision'} <= set(run['starts'][0])
     assert (folder / 'model.keras').exists()
     assert list((folder / 'tensorboard' / 'train').glob('*/events.*'))
@@ -216,6 +217,7 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--tune=everything'], 'classifier_and_last_bn'),
         (['--resolutions=64,big'], 'big'),
         (['--weights=/no/such/file'], 'no such file'),
+        (['--new_head'], 'no --weights'),
         (['--strategy=mirrored', '--logical_devices=2', '--batch_size=63'], 'as 64'),
         (['--dataset=no_such_set'], '--dataset=no_such_set'),
         (['--dataset=sample', '--train_split=holiday'], 'holiday'),
@@ -235,6 +237,7 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--schedule=constant', '--warmup_epochs=2'], 'cosine'),
         (['--epochs=2', '--warmup_epochs=2'], 'less than'),
         (['--alpha=2', '--model=keras:MobileNetV2'], '--alpha'),
+        (['--model=bl_resnet50', '--alpha=3'], '--model=bl_resnet50: alpha must divide'),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):

@@ -74,3 +74,84 @@ def test_any_resolution_and_a_saved_file(tmp_path):
         assert logits.shape == (2, 3)
         assert logits.dtype == 'float32'
         np.testing.assert_array_equal(logits, loaded(pixels))
+
+
+def test_logits_of_b0_are_those_of_keras_applications():
+    keras.utils.set_random_seed(0)
+    theirs = keras.applications.EfficientNetB0(
+        weights=None, classes=10, classifier_activation=None, input_shape=(96, 64, 3)
+    )
+    ours = mbconv.efficientnet('b0', 10)
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 256, (6, 3, 2, 3), np.uint8)
+    pixels = np.kron(patches, np.ones((1, 32, 32, 1), np.uint8))
+    scaled = ours.get_layer('scaling')(pixels)
+    # Moving statistics become those of the images, or outputs would hardly depend on them.
+    layers = [layer for layer in theirs.layers if layer.weights][1:]
+    for layer in layers:
+        for weight in layer.trainable_weights:
+            if weight.name != 'kernel':
+                weight.assign(weight + rng.normal(0, 0.1, weight.shape))
+        layer.momentum = 0.0
+    behind_scaling = keras.Model(theirs.get_layer('normalization').output, theirs.output)
+    behind_scaling(scaled, training=True)
+    values = {keras_to_ours(layer.name): layer.get_weights() for layer in layers}
+    weighted = [layer for layer in ours.layers if layer.weights]
+    assert {layer.name for layer in weighted} == set(values)
+    for layer in weighted:
+        layer.set_weights(values[layer.name])
+    expected = behind_scaling(scaled).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.1
+    np.testing.assert_allclose(ours(pixels), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def keras_to_ours(name):
+    """The name here of a layer of keras.applications' EfficientNet: block2a_se_reduce."""
+    fixed = {
+        'stem_conv': 'stem.conv',
+        'stem_bn': 'stem.norm',
+        'top_conv': 'head.conv',
+        'top_bn': 'head.norm',
+        'predictions': 'classifier',
+    }
+    if name in fixed:
+        return fixed[name]
+    block, _, part = name.partition('_')
+    parts = {
+        'expand_conv': 'expand.conv',
+        'expand_bn': 'expand.norm',
+        'dwconv': 'depthwise.conv',
+        'bn': 'depthwise.norm',
+        'se_reduce': 'squeeze.conv',
+        'se_expand': 'excite.conv',
+        'project_conv': 'project.conv',
+        'project_bn': 'project.norm',
+    }
+    stage, unit = int(block[5]) + 1, ord(block[6]) - ord('a') + 1
+    return f'stage{stage}.unit{unit}.{parts[part]}'
+
+
+@pytest.mark.parametrize(
+    ('channels', 'rounded'), [(32 * 1.1, 32), (16 * 1.1, 16), (40 * 1.1, 48), (24 * 1.4, 32)]
+)
+def test_efficientnet_rounds_channels_to_eights(channels, rounded):
+    assert mbconv._to_multiple(channels, 8) == rounded
+
+
+def test_drop_connect_grows_with_depth():
+    model = mbconv.efficientnet('b0', 10)
+    rates = [
+        (layer.name, layer.rate) for layer in model.layers if layer.name.endswith('drop_connect')
+    ]
+    # Units without a shortcut drop nothing; the first of all 16 has a rate of 0.
+    assert len(rates) == 9
+    assert dict(rates)['stage7.unit4.drop_connect'] == pytest.approx(0.2 * 14 / 16)
+
+
+def test_efficientnet_by_phi():
+    assert mbconv.efficientnet_phi_resolution(phi=1) == 258
+    assert trainable(mbconv.efficientnet_phi(10)) == trainable(mbconv.efficientnet('b0', 10))
+    config = mbconv.compound_scale(mbconv.CONFIGS['b0'], alpha=1.2, beta=1.1, gamma=1.15, phi=1)
+    b2 = mbconv._variant('b2')
+    assert [stage.units for stage in config.stages] == [stage.units for stage in b2.stages]
+    assert [stage.channels for stage in config.stages] == [stage.channels for stage in b2.stages]

@@ -30,6 +30,8 @@ def model_and_input():
     weights = FLAGS.weights
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
+    if FLAGS.new_head and not weights:
+        raise InputError('--new_head: there are no --weights, so that the whole network is new')
 
 
 def _check_line(flag):

@@ -21,28 +21,31 @@ CHANGEABLE = (
 )
 
 
-def define_model():
-    """--model and what belongs to it."""
-    flags.DEFINE_string(
-        'model',
-        'mbconv_c',
-        'Network: '
-        + '; '.join(f'{name}: {entry.about}' for name, entry in registry.MODELS.items())
-        + '; keras:NAME: any classification network of keras.applications.',
-    )
+def define_network():
+    """--model and its options."""
+    flags.DEFINE_string('model', 'mbconv_c', 'Network: ' + registry.about())
     flags.DEFINE_integer(
         'num_classes', 0, 'Classes of the output; 0 for those of the data set.', lower_bound=0
     )
+    for name, (kind, text) in registry.OPTIONS.items():
+        define = {float: flags.DEFINE_float, str: flags.DEFINE_string}[kind]
+        define(name, None, text)
+
+
+def define_model():
+    """--model, its options, and its weights."""
+    define_network()
     flags.DEFINE_string(
         'weights',
         None,
-        'File of pre-trained weights; for keras:NAME also `imagenet`, where there is a network. A '
-        'keras:NAME file of another number of classes gives all but the classifier.',
+        'File of pre-trained weights: .weights.h5, .keras, .h5, .pth, .safetensors; for keras:NAME '
+        'also `imagenet`, where there is a network.',
     )
-    flags.DEFINE_float('alpha', None, 'Depth grows by alpha**phi (default 1).')
-    flags.DEFINE_float('beta', None, 'Width grows by beta**phi (default 1).')
-    flags.DEFINE_float('gamma', None, 'Resolution grows by gamma**phi (default 1).')
-    flags.DEFINE_float('phi', None, 'Compound coefficient, at least 0 (default 0).')
+    flags.DEFINE_bool(
+        'new_head',
+        False,
+        'Load all of --weights but the classifier, which starts anew: for other classes.',
+    )
 
 
 def define_data():

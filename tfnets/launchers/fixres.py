@@ -87,6 +87,11 @@ def check():
         )
     if FLAGS.high_resolution and not FLAGS.epochs:
         raise InputError('--high_resolution: nothing to compare with, for --epochs=0')
+    if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
+        raise InputError(
+            '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
+            'that there is nothing to fine-tune; train it by --epochs above 0'
+        )
 
 
 def main():
@@ -109,7 +114,6 @@ def main():
     objects.check_disjoint(dict(zip(names, opened, strict=True)))
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
-    check_trained(network)
     if not FLAGS.dry_run:
         run_folder.occupy(folder, 'fixres', values)
     kept_in = None if FLAGS.dry_run else folder
@@ -128,16 +132,6 @@ def main():
     for name in ('network.keras', 'inputs.json'):
         copy(trainer.folder(outcome.deployed) / name, folder / name.replace('network', 'model'))
     print(resolution_report.write_report(folder, outcome, plan, head))
-
-
-def check_trained(network):
-    """Refuses --epochs=0 for a network that has nothing to be fine-tuned."""
-    if not FLAGS.epochs and not getattr(network, 'has_trained_classifier', bool(FLAGS.weights)):
-        raise InputError(
-            '--epochs=0: this network has no trained classifier (no --weights, or weights of '
-            'another number of classes), so that there is nothing to fine-tune; train it by '
-            '--epochs above 0'
-        )
 
 
 def make_plan():

@@ -143,7 +143,11 @@ def network_builder(num_classes, made_strategy):
         keras.utils.set_random_seed(FLAGS.seed)
         with made_strategy.scope():
             return registry.build(
-                FLAGS.model, num_classes, weights=FLAGS.weights, **model_options()
+                FLAGS.model,
+                num_classes,
+                weights=FLAGS.weights,
+                new_head=FLAGS.new_head,
+                **model_options(),
             )
 
     return build
@@ -151,7 +155,7 @@ def network_builder(num_classes, made_strategy):
 
 def model_options():
     """The flags that belong to some networks only."""
-    return {name: FLAGS[name].value for name in ('alpha', 'beta', 'gamma', 'phi')}
+    return {name: FLAGS[name].value for name in registry.OPTIONS}
 
 
 def num_classes(opened):
@@ -197,17 +201,19 @@ def schedule(prefix=''):
 def describe(folder, network, made_strategy):
     """Writes what the run is made of into run.json; returns the head of its report."""
     import keras
-    import numpy as np
     import tensorflow as tf
 
-    parameters = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+    from tfnets.analysis import flops
+
+    cost = flops.cost(network, resolution())
+    facts = {'trainable_parameters': cost.trainable, 'multiply_adds': cost.macs}
     start = {
         'tensorflow': tf.__version__,
         'keras': keras.__version__,
         'hardware': _hardware(tf),
         'replicas': made_strategy.num_replicas_in_sync,
     }
-    run = run_folder.add_facts(folder, {'trainable_parameters': parameters}, start)
+    run = run_folder.add_facts(folder, facts, start)
 
     def all_of(name):
         return ', then '.join(
@@ -216,7 +222,8 @@ def describe(folder, network, made_strategy):
 
     return {
         'flags': f'{folder}/flags.cfg',
-        'model': f'{FLAGS.model}, {parameters:,} trainable parameters',
+        'model': f'{FLAGS.model}, {cost.trainable:,} trainable parameters, '
+        f'{cost.macs / 1e6:,.1f} M multiply-adds at {cost.resolution} px',
         'data': FLAGS.dataset,
         'seed': FLAGS.seed,
         'hardware': all_of('hardware'),

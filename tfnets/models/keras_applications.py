@@ -6,17 +6,14 @@ built again from the layers of this library: pixels come in as uint8, images may
 logits come out in float32.
 """
 
-import pathlib
 import re
-import warnings
 
-import h5py
 import keras
 import tensorflow as tf
-from absl import logging
 
 from tfnets.errors import InputError
 from tfnets.models import layers, roles
+from tfnets.models import weights as files
 
 # How the pixels of each family were scaled when its weights were trained, by the module of
 # keras.applications that builds it. 'none': the network holds its own scaling.
@@ -79,7 +76,7 @@ def resolution(name):
     return _RESOLUTIONS.get(name, 224)
 
 
-def keras_application(name, num_classes, *, weights=None):
+def keras_application(name, num_classes=1000, *, weights=None, new_head=False):
     """Builds a network of keras.applications, with its classifier, for images of any size.
 
     At every size it is the network that keras.applications builds for that size: where Keras
@@ -87,13 +84,13 @@ def keras_application(name, num_classes, *, weights=None):
 
     Args:
         name: one of `names()`, as 'ResNet50'.
-        num_classes: size of the output. If the weights were trained for another number of
-            classes, all of them are loaded but the classifier's, which is new and random; a line
-            of the log says so.
+        num_classes: size of the output.
         weights: None (random), 'imagenet' (Keras downloads them), or the path of a file: the
             `.weights.h5` of Keras 3 or the older `.h5` of this very network of keras.applications,
             or a whole model of the same layers as `.keras`. How such a model scaled its pixels is
             not taken over.
+        new_head: whether the classifier stays random, so that the weights may be those of another
+            number of classes.
 
     Returns:
         keras.Model from uint8 RGB pixels [batch, height, width, 3] to float32 logits
@@ -105,25 +102,14 @@ def keras_application(name, num_classes, *, weights=None):
     """
     _check_name(name)
     build = getattr(keras.applications, name)
-
-    def original(classes):
-        return build(weights=None, classes=classes, classifier_activation=None)
-
-    skeleton = original(num_classes)
+    skeleton = build(weights=None, classes=num_classes, classifier_activation=None)
     model = _rebuild(skeleton, _family(name))
-    if weights is None:
-        source = skeleton
-    elif weights == 'imagenet':
-        source = _download(name)
-    elif str(weights).endswith('.keras'):
-        source = _load_keras(weights)
-    else:
-        classes = _classes_of_h5(weights, name, skeleton)
-        source = skeleton if classes == num_classes else original(classes)
-        _load_h5(weights, name, source)
-    _copy_weights(source, model, f'keras:{name}', weights)
-    # A recipe that fine-tunes what it is given can see whether there is anything to fine-tune.
-    model.has_trained_classifier = weights is not None and (source.output_shape[-1] == num_classes)
+    options = {'new_head': new_head, 'name': f'keras:{name}'}
+    if weights == 'imagenet':
+        files.copy(_download(name), model, origin="weights='imagenet'", **options)
+    elif weights is not None:
+        files.load(model, weights, layout=skeleton, **options)
+    _correct_normalization(model)
     return model
 
 
@@ -267,54 +253,7 @@ class Normalization(keras.layers.Normalization):
         return (inputs - shift) / keras.ops.maximum(deviation, keras.config.epsilon())
 
 
-# Weights.
-
-
-def _weighted(model):
-    return [layer for layer in roles.flat_layers(model) if layer.weights]
-
-
-def _first_line(error):
-    return str(error).strip().partition('\n')[0]
-
-
-def _copy_weights(source, model, name, weights):
-    """Copies all weights; the classifier keeps its own where the number of classes differs."""
-    theirs, ours = _weighted(source), _weighted(model)
-    if len(theirs) != len(ours):
-        raise InputError(
-            f'{weights}: not the weights of {name}: it has {len(theirs)} layers with weights, '
-            f'expected {len(ours)}'
-        )
-    for their, our in zip(theirs, ours, strict=True):
-        got = type(their).__name__, [tuple(weight.shape) for weight in their.weights]
-        expected = type(our).__name__, [tuple(weight.shape) for weight in our.weights]
-        if got == expected:
-            our.set_weights(their.get_weights())
-        elif our is ours[-1] and _but_classes(got) == _but_classes(expected):
-            logging.info(
-                '%s: new classifier of %d classes, because %s has %d; all other weights are loaded',
-                *(name, expected[1][-1][-1], weights, got[1][-1][-1]),
-            )
-        else:
-            raise InputError(
-                f'{weights}: not the weights of {name}: where {our.name} stands it has '
-                f'{_described(got)}, expected {_described(expected)}'
-            )
-    _correct_normalization(ours[0])
-
-
-def _but_classes(kind):
-    layer, shapes = kind
-    return layer, [shape[:-1] for shape in shapes]
-
-
-def _described(kind):
-    layer, shapes = kind
-    return f'{layer} {" ".join(map(str, shapes))}'
-
-
-def _correct_normalization(layer):
+def _correct_normalization(model):
     """Repairs the variance in the ImageNet weights of EfficientNet.
 
     The files hold ImageNet's standard deviations, not their squares. For weights='imagenet' alone
@@ -322,11 +261,11 @@ def _correct_normalization(layer):
     wrongly (github.com/tensorflow/tensorflow/issues/49930). With the right variance there is one
     network for all weights.
     """
-    if not isinstance(layer, Normalization):
-        return
-    mean, variance, count = layer.get_weights()
-    if abs(variance - (0.229, 0.224, 0.225)).max() < 1e-4:
-        layer.set_weights([mean, variance**2, count])
+    for layer in model.layers:
+        if isinstance(layer, Normalization) and layer.weights:
+            mean, variance, count = layer.get_weights()
+            if abs(variance - (0.229, 0.224, 0.225)).max() < 1e-4:
+                layer.set_weights([mean, variance**2, count])
 
 
 def _download(name):
@@ -334,119 +273,8 @@ def _download(name):
         build = getattr(keras.applications, name)
         return build(weights='imagenet', classifier_activation=None)
     except Exception as error:
+        reason = str(error).strip().partition('\n')[0]
         raise InputError(
-            f"keras:{name}: weights 'imagenet' could not be downloaded ({_first_line(error)}); "
+            f"keras:{name}: weights 'imagenet' could not be downloaded ({reason}); "
             'without a network give the path of a file instead'
         ) from error
-
-
-def _load_keras(path):
-    _check_exists(path)
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        reason = _first_line(error)
-        raise InputError(f'{path}: not a model that Keras can load: {reason}') from error
-
-
-def _check_exists(path):
-    if not pathlib.Path(path).is_file():
-        raise InputError(
-            f"weights: no such file: {path}; expected 'imagenet' or a file that ends in "
-            '.weights.h5, .h5 or .keras'
-        )
-
-
-def _classes_of_h5(path, name, net):
-    """Returns for how many classes the weights in a file were trained.
-
-    Args:
-        path: of a `.weights.h5` or an older `.h5` file.
-        name: of the network.
-        net: the network of keras.applications, with any number of classes.
-    """
-    _check_exists(path)
-    try:
-        with h5py.File(path) as file:
-            old = _is_old_format(file)
-            shapes = _old_classifier(file) if old else _classifier(file, net)
-    except OSError as error:
-        raise InputError(f'{path}: not an HDF5 file: {_first_line(error)}') from error
-    if old == str(path).endswith('.weights.h5'):
-        raise InputError(
-            f'{path}: rename it to end in {".h5, without .weights" if old else ".weights.h5"}: '
-            'Keras knows by the name which of its two formats it is'
-        )
-    expected = [tuple(weight.shape) for weight in roles.classifier(net).weights]
-    if [shape[:-1] for shape in shapes] != [shape[:-1] for shape in expected]:
-        raise InputError(
-            f'{path}: not the weights of keras:{name} with its classifier (a "notop" file has '
-            f'none): found {shapes or "no such layer"}, expected {expected} but for the classes'
-        )
-    return shapes[-1][-1]
-
-
-def _is_old_format(file):
-    return 'model_weights' in file or any(key.startswith('layer_names') for key in file.attrs)
-
-
-def _old_classifier(file):
-    """Returns the shapes in the last layer with weights, in the format of Keras 2."""
-    group = file.get('model_weights', file)
-    # Keras splits a list that is too long for one attribute: layer_names0, layer_names1.
-    listed = [key for key in group.attrs if key.startswith('layer_names')]
-    for layer in reversed([layer for key in listed for layer in group.attrs[key]]):
-        weights = group[layer].attrs.get('weight_names', ())
-        if len(weights):
-            return [group[layer][weight].shape for weight in weights]
-    return []
-
-
-def _classifier(file, net):
-    """Returns the shapes of the classifier's weights, in the format of Keras 3.
-
-    There a layer's place is its class and a number: layers/dense_3/vars/0.
-    """
-    classifier = roles.classifier(net)
-    kind = type(classifier)
-    number = [layer for layer in net.layers if type(layer) is kind].index(classifier)
-    place = kind.__name__.lower() + (f'_{number}' if number else '')
-    # The second is how TensorFlow 2.13 to 2.15 named it.
-    for group in ('layers', '_layer_checkpoint_dependencies'):
-        variables = file.get(f'{group}/{place}/vars')
-        if variables is not None:
-            return [variables[key].shape for key in sorted(variables)]
-    return []
-
-
-def _load_h5(path, name, net):
-    """Loads a file into the network of keras.applications; all of one must be in the other."""
-    # Of a file of Keras 3 Keras loads what it wants and ignores the rest.
-    count = _parameters_of_h5(path) if str(path).endswith('.weights.h5') else net.count_params()
-    if count != net.count_params():
-        raise InputError(
-            f'{path}: not the weights of keras:{name}: it holds {count} parameters, expected '
-            f'{net.count_params()}'
-        )
-    try:
-        with warnings.catch_warnings():
-            # Before it raises, Keras warns of each of some hundred lists that it cannot fill.
-            warnings.simplefilter('ignore')
-            net.load_weights(path)
-    except Exception as error:
-        reason = ' '.join(str(error).split())[:300]
-        raise InputError(f'{path}: not the weights of keras:{name}: {reason}') from error
-
-
-def _parameters_of_h5(path):
-    """Counts the parameters of a network in a file of Keras 3."""
-    counted = []
-
-    def count(place, item):
-        # Not counted: an optimizer's variables and the states of Keras' random generators.
-        if isinstance(item, h5py.Dataset) and 'layer' in place and 'seed_generator' not in place:
-            counted.append(int(item.size))
-
-    with h5py.File(path) as file:
-        file.visititems(count)
-    return sum(counted)

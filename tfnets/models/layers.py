@@ -198,3 +198,45 @@ class Dropout(keras.layers.Layer):
     def get_config(self):
         """Returns what rebuilds the layer."""
         return {**super().get_config(), 'rate': self.rate, 'noise_shape': self.noise_shape}
+
+
+@keras.saving.register_keras_serializable('tfnets')
+class UpsampleLike(keras.layers.Layer):
+    """Enlarges images to the height and width of others.
+
+    Args:
+        method: 'nearest' (the source of a pixel is floor(place * input size / output size), as
+            torch's interpolate has it) or 'bilinear' (centres of pixels aligned; in float32 under
+            every policy, for XLA cannot compile its gradient in half precision).
+    """
+
+    def __init__(self, method='nearest', **kwargs):
+        super().__init__(**kwargs)
+        if method not in ('nearest', 'bilinear'):
+            raise ValueError(f"UpsampleLike: method must be 'nearest' or 'bilinear', got {method}")
+        self.method = method
+
+    def call(self, inputs):
+        """Enlarges.
+
+        Args:
+            inputs: list of the images to enlarge, [batch, h, w, channels], and those of the
+                wanted size, [batch, height, width, any].
+
+        Returns:
+            Tensor [batch, height, width, channels] of the layer's dtype.
+        """
+        images, like = inputs
+        size = tf.shape(like)[1:3]
+        if self.method == 'nearest':
+            return tf.raw_ops.ResizeNearestNeighbor(images=images, size=size)
+        return tf.cast(tf.image.resize(tf.cast(images, tf.float32), size), images.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """The wanted size with the channels of the enlarged images."""
+        images, like = input_shape
+        return (images[0], like[1], like[2], images[3])
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), 'method': self.method}

@@ -1,18 +1,22 @@
 """Networks of inverted residual units (MBConv) and their compound scaling.
 
-Here: the hand-made networks A, B and C of the project 'Efficient Network Scaling with Test
-Resolution Fine-Tuning' (AdamStein97), of some 50,000 parameters each, for small images of two
-classes. They differ from EfficientNet: the stride is in the expanding convolution, which widens the
-*output* channels, every convolution has a bias, shortcuts are projected where shapes differ, and
-there is neither squeeze-excite nor drop-connect.
+Two kinds are made of the same unit:
+
+- EfficientNet B0 to B7 (Tan & Le 2019; official code: tensorflow/tpu,
+  models/official/efficientnet).
+- The hand-made networks A, B and C of the project 'Efficient Network Scaling with Test Resolution
+  Fine-Tuning' (AdamStein97), of some 50,000 parameters each, for small images of two classes. What
+  its units do otherwise than EfficientNet's is said by `HAND_MADE`.
 """
 
 import dataclasses
+import math
 
 import keras
 
 from tfnets.errors import InputError
-from tfnets.models.layers import BatchNormalization, PixelScaling
+from tfnets.models import blocks
+from tfnets.models.layers import BatchNormalization, Dropout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +28,9 @@ class Stage:
         units: how many; the first one has the stride.
         kernel: side of the depthwise kernel.
         stride: of the first unit, 1 or 2.
-        expansion: channels of the depthwise convolution over output channels.
-        scale_depth: whether compound scaling adds units. (That project never deepens its first
-            stage.)
+        expansion: channels of the depthwise convolution over input or output channels.
+        scale_depth: whether compound scaling adds units. (The hand-made networks' project never
+            deepens its first stage.)
     """
 
     channels: int
@@ -38,26 +42,108 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Style:
+    """How the parts of an MBConv network are made.
+
+    Attributes:
+        activation: 'relu6' or 'swish'.
+        squeeze: channels inside squeeze-excite over the unit's *input* channels; 0 for none.
+        expand_inputs: whether a unit expands its input channels, and not at all where the expansion
+            is 1; or else its output channels, always.
+        stride_first: whether the stride is in the expanding convolution, not in the depthwise one.
+        project_shortcut: whether a convolution makes a shortcut where shapes differ; or else such
+            units have none.
+        use_bias: whether convolutions have biases.
+        stem_kernel: side of the stem's kernel, of stride 2.
+        stem_activates: whether batch norm and activation follow the stem's convolution.
+        stem_pools: whether a 2x2 max-pooling of stride 2 ends the stem.
+        head_activates: whether an activation follows the head's batch norm.
+        widens_ends: whether compound scaling widens stem and head.
+        multiple: compound scaling makes channels a multiple of it.
+        he_kernels: whether kernels start as He's, and the classifier uniform in +-1 / sqrt(classes)
+            (efficientnet_model.py); or else as Keras has them.
+        scaling: of pixels, see `layers.PixelScaling`.
+    """
+
+    activation: str
+    squeeze: float
+    expand_inputs: bool
+    stride_first: bool
+    project_shortcut: bool
+    use_bias: bool
+    stem_kernel: int
+    stem_activates: bool
+    stem_pools: bool
+    head_activates: bool
+    widens_ends: bool
+    multiple: int
+    he_kernels: bool
+    scaling: str
+
+
+EFFICIENTNET = Style(
+    activation='swish',
+    squeeze=0.25,
+    expand_inputs=True,
+    stride_first=False,
+    project_shortcut=False,
+    use_bias=False,
+    stem_kernel=3,
+    stem_activates=True,
+    stem_pools=False,
+    head_activates=True,
+    widens_ends=True,
+    multiple=8,
+    he_kernels=True,
+    scaling='torch',
+)
+
+# That project's code (tf_models.py); its README leaves the max-pooling out.
+HAND_MADE = Style(
+    activation='relu6',
+    squeeze=0.0,
+    expand_inputs=False,
+    stride_first=True,
+    project_shortcut=True,
+    use_bias=True,
+    stem_kernel=7,
+    stem_activates=False,
+    stem_pools=True,
+    head_activates=False,
+    widens_ends=False,
+    multiple=1,
+    he_kernels=False,
+    scaling='unit',
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class MBConvConfig:
     """A network of MBConv stages between a strided stem and a 1x1 head.
 
     Attributes:
-        stem_channels: of the 7x7 convolution of stride 2 before a 2x2 max-pooling.
+        stem_channels: of the first convolution.
         stages: from input to output.
         head_channels: of the last 1x1 convolution.
         resolution: side of the training images in pixels.
+        style: how its parts are made.
+        dropout: rate before the classifier.
+        drop_connect: rate at which the last unit's branch is dropped; it grows linearly from 0.
     """
 
     stem_channels: int
     stages: tuple[Stage, ...]
-    head_channels: int = 40
-    resolution: int = 64
+    head_channels: int
+    resolution: int
+    style: Style
+    dropout: float = 0.0
+    drop_connect: float = 0.0
 
 
 def _hand_made(stem, channels, units, expansions, kernels, strides):
     rows = zip(channels, units, kernels, strides, expansions, strict=True)
     stages = [Stage(*row, scale_depth=index > 0) for index, row in enumerate(rows)]
-    return MBConvConfig(stem, tuple(stages))
+    return MBConvConfig(stem, tuple(stages), 40, 64, HAND_MADE)
 
 
 CONFIGS = {
@@ -66,14 +152,45 @@ CONFIGS = {
         8, (12, 16, 20, 28, 32), (1,) * 5, (1, 6, 6, 6, 6), (3, 7, 5, 5, 3), (2, 1, 1, 1, 2)
     ),
     'c': _hand_made(12, (16, 22, 26, 32), (1, 1, 2, 1), (1, 6, 6, 6), (3, 5, 3, 3), (2, 1, 1, 2)),
+    # Paper, table 1.
+    'b0': MBConvConfig(
+        32,
+        (
+            Stage(16, 1, 3, 1, 1),
+            Stage(24, 2, 3, 2, 6),
+            Stage(40, 2, 5, 2, 6),
+            Stage(80, 3, 3, 2, 6),
+            Stage(112, 3, 5, 1, 6),
+            Stage(192, 4, 5, 2, 6),
+            Stage(320, 1, 3, 1, 6),
+        ),
+        1280,
+        224,
+        EFFICIENTNET,
+        dropout=0.2,
+        drop_connect=0.2,
+    ),
+}
+
+# Width, depth, resolution and dropout of the published networks (efficientnet_builder.py). They
+# were rounded by hand: no phi gives them exactly.
+VARIANTS = {
+    'b0': (1.0, 1.0, 224, 0.2),
+    'b1': (1.0, 1.1, 240, 0.2),
+    'b2': (1.1, 1.2, 260, 0.3),
+    'b3': (1.2, 1.4, 300, 0.3),
+    'b4': (1.4, 1.8, 380, 0.4),
+    'b5': (1.6, 2.2, 456, 0.4),
+    'b6': (1.8, 2.6, 528, 0.5),
+    'b7': (2.0, 3.1, 600, 0.5),
 }
 
 
 def compound_scale(config, *, alpha, beta, gamma, phi):
     """Deepens, widens and enlarges a network together (Tan & Le 2019, section 3.3).
 
-    Depth grows by alpha**phi, width by beta**phi and resolution by gamma**phi, each rounded to the
-    nearest integer, halves to even, as that project does. Stem and head keep their width.
+    Depth grows by alpha**phi, width by beta**phi and resolution by gamma**phi, rounded as the
+    config's style has it: see `scale`.
 
     Args:
         config: MBConvConfig of the base network.
@@ -88,54 +205,96 @@ def compound_scale(config, *, alpha, beta, gamma, phi):
     Raises:
         InputError: if a coefficient is out of its range.
     """
-    if not phi >= 0:
+    if not 0 <= phi < float('inf'):
         raise InputError(f'phi must be at least 0, got {phi}: 0 is the base network itself')
     for name, value in {'alpha': alpha, 'beta': beta, 'gamma': gamma}.items():
-        if not value > 0:
+        if not 0 < value < float('inf'):
             raise InputError(f'{name} must be above 0, got {value}: it is a growth factor')
+    resolution = round(config.resolution * gamma**phi)
+    return scale(config, width=beta**phi, depth=alpha**phi, resolution=resolution)
+
+
+def scale(config, *, width, depth, resolution):
+    """Multiplies the channels and the units of every stage.
+
+    The hand-made networks round both to the nearest integer, halves to even, and leave stem and
+    head as they are. EfficientNet rounds channels to a multiple of 8, never more than a tenth down,
+    and units up (efficientnet_model.py: round_filters, round_repeats).
+
+    Args:
+        config: MBConvConfig.
+        width: factor of the channels, above 0.
+        depth: factor of the units, above 0.
+        resolution: of the new config, in pixels.
+
+    Returns:
+        MBConvConfig.
+    """
+    style = config.style
+
+    def channels(count):
+        return max(1, _to_multiple(count * width, style.multiple))
 
     def scaled(stage):
-        units = max(1, round(stage.units * alpha**phi)) if stage.scale_depth else stage.units
-        channels = max(1, round(stage.channels * beta**phi))
-        return dataclasses.replace(stage, units=units, channels=channels)
+        units = stage.units * depth
+        units = math.ceil(units) if style.expand_inputs else max(1, round(units))
+        return dataclasses.replace(
+            stage,
+            channels=channels(stage.channels),
+            units=units if stage.scale_depth else stage.units,
+        )
 
-    return dataclasses.replace(
-        config,
-        stages=tuple(scaled(stage) for stage in config.stages),
-        resolution=round(config.resolution * gamma**phi),
-    )
+    ends = {}
+    if style.widens_ends:
+        ends = {
+            name: channels(getattr(config, name)) for name in ('stem_channels', 'head_channels')
+        }
+    stages = tuple(scaled(stage) for stage in config.stages)
+    return dataclasses.replace(config, stages=stages, resolution=resolution, **ends)
 
 
-def mbconv(config, num_classes):
+def _to_multiple(channels, multiple):
+    if multiple == 1:
+        return round(channels)
+    rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
+    return rounded + multiple if rounded < 0.9 * channels else rounded
+
+
+def mbconv(config, num_classes, name='mbconv'):
     """Builds the network of a config, for images of any size.
 
     Args:
         config: MBConvConfig.
         num_classes: size of the output.
+        name: of the model.
 
     Returns:
         keras.Model from uint8 pixels [batch, height, width, 3] to float32 logits
-        [batch, num_classes].
+        [batch, num_classes]. Training needs `layers.example_seeds` where it has dropout.
     """
-    pixels = keras.Input((None, None, 3), dtype='uint8', name='pixels')
-    x = PixelScaling('unit', name='scaling')(pixels)
-    x = _conv(x, config.stem_channels, 'stem.conv', kernel=7, stride=2)
-    x = keras.layers.MaxPooling2D(2, name='stem.pool')(x)
-    for number, stage in enumerate(config.stages, 2):
+    style = config.style
+    pixels, x = blocks.pixels(style.scaling)
+    x = _stem(x, config)
+    units = sum(stage.units for stage in config.stages)
+    done = 0
+    for number, stage in enumerate(config.stages, 2):  # the paper counts the stem as stage 1
         for unit in range(stage.units):
             stride = stage.stride if unit == 0 else 1
-            x = _unit(x, stage, stride, f'stage{number}.unit{unit + 1}')
-    x = _conv(x, config.head_channels, 'head.conv')
-    x = BatchNormalization(name='head.norm')(x)
+            rate = config.drop_connect * done / units
+            x = _unit(x, stage, style, stride, rate, f'stage{number}.unit{unit + 1}')
+            done += 1
+    x = _conv(x, config.head_channels, style, 'head.conv')
+    x = _norm(x, 'head.norm', style.activation if style.head_activates else None)
     x = keras.layers.GlobalAveragePooling2D(name='head.pool')(x)
-    logits = keras.layers.Dense(num_classes, dtype='float32', name='classifier')(x)
-    return keras.Model(pixels, logits)
+    if config.dropout:
+        x = Dropout(config.dropout, name='head.dropout')(x)
+    return keras.Model(pixels, _classifier(x, num_classes, style), name=name)
 
 
-def hand_made(letter, num_classes, *, alpha=1.0, beta=1.0, gamma=1.0, phi=0.0):
+def hand_made(letter, num_classes=2, *, alpha=1.0, beta=1.0, gamma=1.0, phi=0.0):
     """Builds network 'a', 'b' or 'c', scaled by phi; see `compound_scale` and `mbconv`."""
     config = compound_scale(CONFIGS[letter], alpha=alpha, beta=beta, gamma=gamma, phi=phi)
-    return mbconv(config, num_classes)
+    return mbconv(config, num_classes, f'mbconv_{letter}')
 
 
 def hand_made_resolution(letter, *, alpha=1.0, beta=1.0, gamma=1.0, phi=0.0):
@@ -144,22 +303,108 @@ def hand_made_resolution(letter, *, alpha=1.0, beta=1.0, gamma=1.0, phi=0.0):
     return config.resolution
 
 
-def _unit(x, stage, stride, name):
-    """One inverted residual unit: expand (with the stride), depthwise, project, add."""
-    wide = stage.channels * stage.expansion
-    y = _conv(x, wide, f'{name}.expand.conv', stride=stride)
-    y = BatchNormalization(name=f'{name}.expand.norm')(y)
-    y = keras.layers.ReLU(6, name=f'{name}.expand.relu')(y)
-    y = keras.layers.DepthwiseConv2D(stage.kernel, padding='same', name=f'{name}.depthwise.conv')(y)
-    y = BatchNormalization(name=f'{name}.depthwise.norm')(y)
-    y = keras.layers.ReLU(6, name=f'{name}.depthwise.relu')(y)
-    y = _conv(y, stage.channels, f'{name}.project.conv')
-    y = BatchNormalization(name=f'{name}.project.norm')(y)
-    if stride != 1 or x.shape[-1] != stage.channels:
-        x = _conv(x, stage.channels, f'{name}.shortcut.conv', stride=stride)
+def efficientnet(variant, num_classes=1000):
+    """Builds a published EfficientNet: 'b0' to 'b7'; see `VARIANTS` and `mbconv`."""
+    return mbconv(_variant(variant), num_classes, f'efficientnet_{variant}')
+
+
+def efficientnet_resolution(variant):
+    """The side in pixels of the training images of a published EfficientNet."""
+    return _variant(variant).resolution
+
+
+def efficientnet_phi(num_classes=1000, *, alpha=1.2, beta=1.1, gamma=1.15, phi=0.0):
+    """Builds EfficientNet-B0 scaled by phi (paper, section 4: those are its coefficients)."""
+    config = compound_scale(CONFIGS['b0'], alpha=alpha, beta=beta, gamma=gamma, phi=phi)
+    return mbconv(config, num_classes, 'efficientnet')
+
+
+def efficientnet_phi_resolution(*, alpha=1.2, beta=1.1, gamma=1.15, phi=0.0):
+    """The side in pixels of the training images of `efficientnet_phi`."""
+    config = compound_scale(CONFIGS['b0'], alpha=alpha, beta=beta, gamma=gamma, phi=phi)
+    return config.resolution
+
+
+def _variant(name):
+    if name not in VARIANTS:
+        raise InputError(f'variant must be one of {", ".join(VARIANTS)}, got {name}')
+    width, depth, resolution, dropout = VARIANTS[name]
+    config = scale(CONFIGS['b0'], width=width, depth=depth, resolution=resolution)
+    return dataclasses.replace(config, dropout=dropout)
+
+
+def _stem(x, config):
+    style = config.style
+    x = _conv(x, config.stem_channels, style, 'stem.conv', style.stem_kernel, stride=2)
+    if style.stem_activates:
+        x = _norm(x, 'stem.norm', style.activation)
+    return keras.layers.MaxPooling2D(2, name='stem.pool')(x) if style.stem_pools else x
+
+
+def _unit(x, stage, style, stride, drop_rate, name):
+    """One inverted residual unit: expand, depthwise, squeeze and excite, project, add."""
+    inputs = x.shape[-1]
+    wide = stage.expansion * (inputs if style.expand_inputs else stage.channels)
+    first, second = (stride, 1) if style.stride_first else (1, stride)
+    y = x
+    if stage.expansion > 1 or not style.expand_inputs:
+        y = _conv(y, wide, style, f'{name}.expand.conv', stride=first)
+        y = _norm(y, f'{name}.expand.norm', style.activation)
+    y = keras.layers.DepthwiseConv2D(
+        stage.kernel,
+        second,
+        'same',
+        use_bias=style.use_bias,
+        depthwise_initializer=_kernels(style),
+        name=f'{name}.depthwise.conv',
+    )(y)
+    y = _norm(y, f'{name}.depthwise.norm', style.activation)
+    if style.squeeze:
+        y = blocks.squeeze_excite(y, max(1, int(inputs * style.squeeze)), name, style.activation)
+    y = _conv(y, stage.channels, style, f'{name}.project.conv')
+    y = _norm(y, f'{name}.project.norm')
+    if stride > 1 or inputs != stage.channels:
+        if not style.project_shortcut:
+            return y
+        x = _conv(x, stage.channels, style, f'{name}.shortcut.conv', stride=stride)
+    if drop_rate:
+        y = Dropout(drop_rate, (None, 1, 1, 1), name=f'{name}.drop_connect')(y)
     return keras.layers.Add(name=f'{name}.add')([y, x])
 
 
-def _conv(x, channels, name, kernel=1, stride=1):
-    conv = keras.layers.Conv2D(channels, kernel, strides=stride, padding='same', name=name)
-    return conv(x)
+def _conv(x, channels, style, name, kernel=1, stride=1):
+    # TensorFlow's own padding, as both official codes have it.
+    return keras.layers.Conv2D(
+        channels,
+        kernel,
+        stride,
+        'same',
+        use_bias=style.use_bias,
+        kernel_initializer=_kernels(style),
+        name=name,
+    )(x)
+
+
+def _norm(x, name, activation=None):
+    # Keras' constants are those of both official codes: momentum 0.99, epsilon 1e-3.
+    x = BatchNormalization(name=name)(x)
+    prefix = name.removesuffix('.norm')
+    if activation == 'relu6':
+        return keras.layers.ReLU(6, name=f'{prefix}.relu')(x)
+    return (
+        keras.layers.Activation(activation, name=f'{prefix}.{activation}')(x) if activation else x
+    )
+
+
+def _kernels(style):
+    return blocks.HE_FAN_OUT if style.he_kernels else 'glorot_uniform'
+
+
+def _classifier(x, num_classes, style):
+    uniform = keras.initializers.VarianceScaling(1 / 3, 'fan_out', 'uniform')
+    return keras.layers.Dense(
+        num_classes,
+        kernel_initializer=uniform if style.he_kernels else 'glorot_uniform',
+        dtype='float32',
+        name='classifier',
+    )(x)

@@ -1,0 +1,41 @@
+"""A small network of each family, with a few units and channels: functions of the classes."""
+
+import numpy as np
+
+from tfnets.models import big_little, mbconv, preact_resnet
+from tfnets.models.big_little import BigLittleConfig
+from tfnets.models.resnet import resnet
+
+
+def small_big_little(classes=3, **options):
+    config = BigLittleConfig((3, 2, 2, 1), **{'width': 8, 'beta': 2, **options})
+    return big_little.big_little(config, classes)
+
+
+def thin_resnet(classes=3):
+    return resnet(14, 0.125, classes, block_width='all')
+
+
+SMALL = {
+    'big_little': small_big_little,
+    'grouped, squeezed': lambda classes=3: small_big_little(
+        classes, squeeze=True, cardinality=4, basewidth=16, width=16
+    ),
+    'resnet': thin_resnet,
+    'bn_conv_relu': lambda classes=3: preact_resnet.preact_resnet(
+        '16x1,32x1', classes, unit='bn_conv_relu'
+    ),
+    'preact_resnet': lambda classes=3: preact_resnet.preact_resnet('16x1,32x1', classes),
+    'mbconv': lambda classes=3: mbconv.hand_made('c', classes),
+    'efficientnet': lambda classes=3: mbconv.mbconv(
+        mbconv.scale(mbconv.CONFIGS['b0'], width=0.25, depth=0.2, resolution=32), classes
+    ),
+}
+
+
+def randomized(model, seed=0):
+    """Gives a network weights between 0.1 and 1, so that no two of them are equal."""
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        variable.assign(rng.uniform(0.1, 1, variable.shape))
+    return model

@@ -1,0 +1,60 @@
+"""Every family of networks trains and is evaluated on every kind of arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_networks import SMALL
+
+from tfnets.training import step
+from tfnets.training.objectives import Classification
+
+CLASSES = 3
+BATCH = 4
+
+
+def batches(side):
+    """The same batch for ever."""
+    rng = np.random.default_rng(side)
+    batch = {
+        'image': rng.integers(0, 256, (BATCH, side, side, 3), np.uint8),
+        'label': rng.integers(0, CLASSES, BATCH, np.int32),
+        'seed': rng.integers(0, 2**31, (BATCH, 2), np.int32),
+        'index': np.arange(BATCH, dtype=np.int64),
+    }
+    return tf.data.Dataset.from_tensors(batch).repeat()
+
+
+@pytest.mark.parametrize('xla', [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('policy', ['float32', 'mixed_bfloat16'])
+@pytest.mark.parametrize('family', SMALL)
+def test_trains_a_step_and_evaluates(family, policy, xla, one_device):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = SMALL[family](CLASSES)
+    finally:
+        keras.config.set_dtype_policy('float32')
+    variables = model.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    optimizer = keras.optimizers.SGD(0.01)
+    optimizer.build(variables)
+    decays = [0.0] * len(variables)
+    objective = Classification(model)
+    train = step.training_function(objective, variables, decays, optimizer, one_device, BATCH, xla)
+    evaluate = step.evaluation_function(objective, one_device, xla)
+    for traced, side in enumerate((32, 45), 1):
+        iterator = iter(batches(side))
+        for _ in range(2):
+            history, _ = train(iterator, tf.constant(1))
+            assert np.isfinite(history['loss']).all()
+            assert train.experimental_get_tracing_count() == traced
+            (scores,) = evaluate(next(iterator))
+            assert scores['loss'].dtype == tf.float32 and np.isfinite(scores['loss']).all()
+    moved = {
+        variable.path: np.abs(new - old).max() > 0
+        for variable, new, old in zip(variables, map(np.asarray, variables), before, strict=True)
+    }
+    # A last gamma that starts at zero keeps its branch still for one step. What squeeze-excite
+    # gets behind it is too small to move a kernel for some more.
+    still = [path for path, moves in moved.items() if not moves]
+    assert all('squeeze' in path or 'excite' in path for path in still), still

@@ -1,0 +1,1 @@
+"""Weights of the official PyTorch code, read without PyTorch."""
