@@ -40,3 +40,29 @@ def test_commands_have_flags_that_exist(command):
 
 def test_nothing_is_left_to_be_filled_in():
     assert '@@' not in README
+
+
+def test_the_lines_that_classify_a_photo(tmp_path, monkeypatch, capsys):
+    import numpy as np
+    import torch_format
+    from PIL import Image
+
+    from tfnets.models.big_little import bl_resnet
+
+    (code,) = [
+        block
+        for block in re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+        if 'bl_resnet' in block
+    ]
+    assert len([line for line in code.splitlines() if line]) <= 10
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'photo.jpg')
+    tensors = torch_format.state_dict(bl_resnet(50, alpha=2, beta=4))
+    tensors = {f'module.{name}': tensor for name, tensor in tensors.items()}
+    path = tmp_path / 'ImageNet-bLResNet-50-a2-b4.pth.tar'
+    torch_format.write(path, tensors, wrap='state_dict', epoch=110, arch='bLResNet')
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    number, probability = capsys.readouterr().out.split()
+    assert 0 <= int(number) < 1000
+    assert 0 < float(probability) <= 1

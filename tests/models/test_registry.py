@@ -1,5 +1,8 @@
 """Networks by the names that flags give them."""
 
+import importlib
+import inspect
+
 import numpy as np
 import pytest
 
@@ -122,3 +125,14 @@ def test_builds_by_name(name):
 def test_what_does_not_exist_is_refused(name, options, reason):
     with pytest.raises(InputError, match=reason):
         registry.build(name, 10, **options)
+
+
+@pytest.mark.parametrize('name', registry.MODELS)
+def test_options_are_those_of_the_builder(name):
+    entry = registry.MODELS[name]
+    for path in (entry.builder, entry.resolution):
+        if isinstance(path, str):
+            module, function = path.split(':')
+            function = getattr(importlib.import_module(module), function)
+            known = set(inspect.signature(function).parameters) - {'num_classes'}
+            assert known == {*entry.arguments, *entry.options}

@@ -104,6 +104,33 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     return lambda: train().numpy()
 
 
+def inference(network, batch_size, resolution, calls, xla=False):
+    """Answers to one batch in memory, one call after the other.
+
+    Args:
+        network: keras.Model from pixels to logits.
+        batch_size: images.
+        resolution: their side in pixels.
+        calls: how many.
+        xla: whether to compile.
+
+    Returns:
+        Function without arguments that makes the calls.
+    """
+    shape = (batch_size, resolution, resolution, 3)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def answer():
+        return network(images, training=False)
+
+    def run():
+        for _ in range(calls):
+            answer().numpy()
+
+    return run
+
+
 def input_alone(batches, steps):
     """Reading and preparing alone, nothing trained.
 

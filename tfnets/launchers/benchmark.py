@@ -1,9 +1,11 @@
-"""Images per second of training: the bare step, the loop, and the input alone, in turns.
+"""Images per second, measured in turns in one process.
 
   python -m tfnets.launchers.benchmark --model=mbconv_c --dataset=sample
+  python -m tfnets.launchers.benchmark --models=resnet50,bl_resnet50:2:4 --batch_sizes=1,16
 
-The bare step (forward, backward, update, on one batch in memory) is what the device can do; the
-loop on real photos is what a run gets.
+Of training: the bare step (forward, backward, update, on one batch in memory) is what the device
+can do; the loop on real photos is what a run gets; and the input alone. By --models, of inference:
+several networks side by side, and how much of the promise of their multiply-adds arrives.
 """
 
 import dataclasses
@@ -11,7 +13,7 @@ import dataclasses
 from absl import flags
 
 from tfnets.errors import InputError
-from tfnets.launchers import app, checks, common_flags, objects
+from tfnets.launchers import app, checks, common_flags, named_networks, objects
 
 FLAGS = flags.FLAGS
 
@@ -28,19 +30,81 @@ common_flags.define_arithmetic()
 common_flags.define_devices()
 flags.DEFINE_integer('rounds', 7, 'How often each is measured.', lower_bound=1)
 flags.DEFINE_integer('steps', 50, 'Steps of each in a round.', lower_bound=1)
+flags.DEFINE_list(
+    'models',
+    [],
+    'Compare these networks in inference, to the first of them: bl_resnet50:alpha=2:beta=4, or '
+    'bl_resnet50:2:4 in the order in which --model lists the options.',
+)
+flags.DEFINE_list('batch_sizes', ['1', '16'], 'Images at once in inference, for --models.')
 flags.DEFINE_string('output', None, 'Also write the speeds to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
 
 
+def check():
+    """Refuses flags that cannot be right."""
+    checks.model_and_input()
+    _networks()
+    for text in FLAGS.batch_sizes:
+        checks.positive('batch_sizes', text, 'images')
+
+
+def _networks():
+    return [named_networks.parse('models', text) for text in FLAGS.models]
+
+
 def main():
-    """Builds the contestants, lets them run in turns, prints a table."""
+    """Measures what the flags ask for, prints a table."""
     strategy = objects.strategy(FLAGS.precision)
     if strategy.num_replicas_in_sync > 1:
-        raise InputError('--strategy: the bare step is for one device; take one_device')
+        raise InputError('--strategy: speeds are measured on one device; take one_device')
+    from tfnets.files import write_json
+
+    rows = compare_inference() if FLAGS.models else training(strategy)
+    if FLAGS.output:
+        write_json(FLAGS.output, rows)
+
+
+def compare_inference():
+    """Lets several networks answer in turns, for each size of batch; returns the numbers."""
+    from tfnets.analysis import benchmark, flops
+
+    networks, rows = _networks(), []
+    classes = FLAGS.num_classes or 1000
+    pixels = FLAGS.resolution or networks[0].resolution
+    built = {network.label: network.build(classes) for network in networks}
+    costs = {label: flops.cost(network, pixels) for label, network in built.items()}
+    first = next(iter(costs.values()))
+    print(
+        f'inference at {pixels} px, {FLAGS.precision}; {FLAGS.rounds} rounds of {FLAGS.steps} calls'
+    )
+    print(
+        '| network | parameters | MACs (G) | batch | images/s | lowest to highest | times as fast '
+        '| MACs promise | share that arrives |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|'
+    )
+    for batch in map(int, FLAGS.batch_sizes):
+        contestants = {
+            label: benchmark.inference(network, batch, pixels, FLAGS.steps, objects.xla())
+            for label, network in built.items()
+        }
+        speeds = benchmark.alternate(contestants, FLAGS.steps * batch, FLAGS.rounds)
+        for speed, cost in zip(speeds, costs.values(), strict=True):
+            promise = first.macs / cost.macs
+            print(
+                f'| {speed.name} | {cost.trainable:,} | {cost.macs / 1e9:.3f} | {batch} '
+                f'| {speed.median:.1f} | {speed.low:.1f} to {speed.high:.1f} | {speed.ratio:.2f} '
+                f'| {promise:.2f} | {100 * speed.ratio / promise:.0f} % |'
+            )
+            numbers = {'batch': batch, 'parameters': cost.trainable, 'multiply_adds': cost.macs}
+            rows.append({**dataclasses.asdict(speed), **numbers})
+    return rows
+
+
+def training(strategy):
+    """Lets the bare step, the loop and the input run in turns; returns the numbers."""
     from tfnets.analysis import benchmark
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
-    from tfnets.files import write_json
     from tfnets.training.objectives import Classification
     from tfnets.training.phase import Phase
     from tfnets.training.trainer import Trainer
@@ -78,9 +142,8 @@ def main():
             f'| {speed.name} | {speed.median:.0f} | {speed.low:.0f} to {speed.high:.0f} '
             f'| {speed.ratio:.2f} |'
         )
-    if FLAGS.output:
-        write_json(FLAGS.output, [dataclasses.asdict(speed) for speed in speeds])
+    return [dataclasses.asdict(speed) for speed in speeds]
 
 
 if __name__ == '__main__':
-    app.launch(main, checks.model_and_input)
+    app.launch(main, check)

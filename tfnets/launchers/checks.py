@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 def model_and_input():
     """Refuses what can be seen to be wrong without TensorFlow."""
     _check_numbers()
-    registry.check(FLAGS.model)
+    registry.check(FLAGS.model, **common_flags.model_options())
     if FLAGS.phi is not None and FLAGS.phi < 0:
         raise InputError(f'--phi={FLAGS.phi}: expected at least 0, which is the base network')
     data()
@@ -78,8 +78,13 @@ def data():
 
 def pixels(name, text):
     """Reads a length in pixels out of a flag that may hold other words too."""
+    return positive(name, text, 'pixels')
+
+
+def positive(name, text, unit):
+    """Reads a whole number above 0."""
     if not (text.isascii() and text.isdecimal() and int(text)):
-        raise InputError(f'--{name}={text}: expected a number of pixels, above 0')
+        raise InputError(f'--{name}={text}: expected a number of {unit}, above 0')
     return int(text)
 
 

@@ -32,6 +32,11 @@ def define_network():
         define(name, None, text)
 
 
+def model_options():
+    """The flags that belong to some networks only: dict from name to value, None if not given."""
+    return {name: flags.FLAGS[name].value for name in registry.OPTIONS}
+
+
 def define_model():
     """--model, its options, and its weights."""
     define_network()

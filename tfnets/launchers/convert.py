@@ -9,7 +9,7 @@ import pathlib
 from absl import flags
 
 from tfnets.errors import InputError
-from tfnets.launchers import app, common_flags, objects
+from tfnets.launchers import app, common_flags
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
@@ -24,7 +24,7 @@ flags.adopt_module_key_flags(common_flags)
 
 def check():
     """Refuses flags that cannot be right."""
-    registry.check(FLAGS.model)
+    registry.check(FLAGS.model, **common_flags.model_options())
     if not FLAGS.source or not pathlib.Path(FLAGS.source).is_file():
         raise InputError(f'--source={FLAGS.source}: expected a file of weights')
     output = FLAGS.output or ''
@@ -40,7 +40,7 @@ def main():
     from tfnets.files import replacing
 
     network = registry.build(
-        FLAGS.model, FLAGS.num_classes or 1000, weights=FLAGS.source, **objects.model_options()
+        FLAGS.model, FLAGS.num_classes or 1000, weights=FLAGS.source, **common_flags.model_options()
     )
     whole = FLAGS.output.endswith('.keras')
     with replacing(pathlib.Path(FLAGS.output)) as temporary:

@@ -7,7 +7,7 @@ from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, run_folder
+from tfnets.launchers import app, common_flags, run_folder
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
@@ -147,15 +147,10 @@ def network_builder(num_classes, made_strategy):
                 num_classes,
                 weights=FLAGS.weights,
                 new_head=FLAGS.new_head,
-                **model_options(),
+                **common_flags.model_options(),
             )
 
     return build
-
-
-def model_options():
-    """The flags that belong to some networks only."""
-    return {name: FLAGS[name].value for name in registry.OPTIONS}
 
 
 def num_classes(opened):
@@ -169,7 +164,7 @@ def num_classes(opened):
 
 def resolution():
     """Of --resolution or else the model's own."""
-    return FLAGS.resolution or registry.resolution(FLAGS.model, **model_options())
+    return FLAGS.resolution or registry.resolution(FLAGS.model, **common_flags.model_options())
 
 
 def optimizer(prefix=''):

@@ -6,13 +6,11 @@ It needs no data, and weights make no difference.
 """
 
 import dataclasses
-import math
 
 from absl import flags
 
 from tfnets.errors import InputError
-from tfnets.launchers import app, common_flags, objects
-from tfnets.models import registry
+from tfnets.launchers import app, common_flags, named_networks
 
 FLAGS = flags.FLAGS
 
@@ -26,21 +24,13 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     'compare',
     [],
-    'Further networks, as NAME or NAME:option=value:option=value, one with a comma in it in double '
-    'quotes; the option flags are for --model alone.',
+    'Further networks, as bl_resnet50:alpha=2:beta=4, or bl_resnet50:2:4 in the order in which '
+    '--model lists the options; one with a comma in it in double quotes. Option flags are for '
+    '--model alone.',
 )
 flags.DEFINE_bool('layers', False, 'Show each layer, not each stage.')
 flags.DEFINE_string('output', None, 'Also write stages and layers to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Network:
-    """A network of the command line: `label` is how it is spelt in --compare."""
-
-    label: str
-    name: str
-    options: dict
 
 
 def check():
@@ -50,52 +40,8 @@ def check():
 
 def _networks():
     """--model, then those of --compare."""
-    registry.check(FLAGS.model)
-    given = {key: value for key, value in objects.model_options().items() if value is not None}
-    label = ':'.join([FLAGS.model, *(f'{key}={_short(value)}' for key, value in given.items())])
-    _check_finite(f'--model={label}', given)
-    return [_Network(label, FLAGS.model, given), *map(_parse, FLAGS.compare)]
-
-
-def _parse(text):
-    """Reads NAME:option=value:...; a NAME of keras.applications has a colon of its own."""
-    name, *pairs = text.split(':')
-    if f'{name}:' == registry.KERAS_PREFIX and pairs:
-        name = f'{name}:{pairs.pop(0)}'
-    try:
-        registry.check(name)
-    except InputError as error:
-        raise InputError(str(error).replace('--model=', '--compare=', 1)) from None
-    options = {}
-    for pair in pairs:
-        option, _, value = pair.partition('=')
-        options[option] = _value(text, option, value)
-    _check_finite(f'--compare={text}', options)
-    return _Network(text, name, options)
-
-
-def _value(text, option, value):
-    """The value of an option, as the flag of its name would read it."""
-    known = objects.model_options()
-    if option not in known or not value:
-        raise InputError(
-            f'--compare={text}: expected NAME:option=value, got {option!r} and {value!r}; options '
-            f'are {", ".join(sorted(known))}'
-        )
-    try:
-        return FLAGS[option].parser.parse(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f'--compare={text}: {option}={value}: {error}') from None
-
-
-def _check_finite(where, options):
-    for key, value in options.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f'{where}: expected a finite number for {key}')
-
-
-def _short(value):
-    return f'{value:g}' if isinstance(value, float) else value
+    others = [named_networks.parse('compare', text) for text in FLAGS.compare]
+    return [named_networks.from_flags(), *others]
 
 
 def main():
@@ -120,10 +66,9 @@ def _cost(network):
     """Builds a network; it is not kept."""
     from tfnets.analysis import flops
 
-    model = registry.build(network.name, FLAGS.num_classes, **network.options)
-    resolution = FLAGS.resolution or registry.resolution(network.name, **network.options)
+    resolution = FLAGS.resolution or network.resolution
     try:
-        return flops.cost(model, resolution)
+        return flops.cost(network.build(FLAGS.num_classes), resolution)
     except InputError as error:
         raise InputError(f'{network.label} at {resolution} px: {error}') from None
 

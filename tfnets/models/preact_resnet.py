@@ -27,7 +27,7 @@ UNIT_ORDERS = ('bn_relu_conv', 'bn_conv_relu')
 STEMS = ('imagenet', 'cifar')
 
 
-def preact_resnet(stages, num_classes=1000, *, stem='imagenet', unit='bn_relu_conv'):
+def preact_resnet(stages=STAGES[26], num_classes=1000, *, stem='imagenet', unit='bn_relu_conv'):
     """Pre-activation bottleneck ResNet of any number of stages.
 
     Args:

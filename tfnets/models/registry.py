@@ -5,7 +5,6 @@ Builders stand here as text, so that --help can list them without importing Tens
 
 import dataclasses
 import importlib
-import inspect
 
 from tfnets.errors import InputError
 
@@ -19,7 +18,8 @@ class Entry:
     Attributes:
         builder: 'module:function', called as function(**arguments, num_classes=..., **options).
         about: a line for --help; networks that stand together may share it.
-        arguments: what the name fixes. The builder's other arguments are its options.
+        arguments: what the name fixes.
+        options: the builder's other arguments, of OPTIONS.
         resolution: side in pixels of the images that the network is meant for, or
             'module:function' that answers it for the same arguments and options.
     """
@@ -27,20 +27,21 @@ class Entry:
     builder: str
     about: str
     arguments: dict = dataclasses.field(default_factory=dict)
+    options: tuple[str, ...] = ()
     resolution: int | str = 224
 
 
-# What --help says of the options that networks have; each is a flag of the same name.
+# The kind of each option that networks have, and what --help says of the flag of its name.
 OPTIONS = {
     'alpha': (
         float,
-        'bl_*: channels of the big branch over the little one (2). Others: depth '
-        'grows by alpha**phi.',
+        'bl_*: channels of the big branch over the little one (2). Others: depth grows by '
+        'alpha**phi.',
     ),
     'beta': (
         float,
-        'bl_*: units of a stage over those of the little branch (4). Others: width '
-        'grows by beta**phi.',
+        'bl_*: units of a stage over those of the little branch (4). Others: width grows by '
+        'beta**phi.',
     ),
     'gamma': (float, 'Resolution grows by gamma**phi.'),
     'phi': (float, 'Compound coefficient, at least 0 (0).'),
@@ -52,8 +53,8 @@ OPTIONS = {
     ),
     'stem': (
         str,
-        'resnet*: imagenet, cifar (3x3 of stride 1), cifar_pool (and max-pooling). '
-        'preact_resnet: imagenet, cifar.',
+        'resnet*: imagenet, cifar (3x3 of stride 1), cifar_pool (and max-pooling). preact_resnet: '
+        'imagenet, cifar.',
     ),
     'stages': (str, 'preact_resnet: width and units of each stage, as 128x2,256x2.'),
     'unit': (
@@ -66,11 +67,11 @@ OPTIONS = {
 
 def _big_little():
     module = 'tfnets.models.big_little'
-    about = 'Big-Little {}; --alpha --beta --upsampling'
+    options = ('alpha', 'beta', 'upsampling')
     for depth in (50, 101, 152):
         yield (
             f'bl_resnet{depth}',
-            Entry(f'{module}:bl_resnet', about.format('ResNet'), {'depth': depth}),
+            Entry(f'{module}:bl_resnet', 'Big-Little ResNet', {'depth': depth}, options),
         )
     for kind, title in {'resnext': 'ResNeXt', 'seresnext': 'SE-ResNeXt'}.items():
         for depth, cardinality in ((50, 32), (101, 32), (101, 64)):
@@ -78,46 +79,69 @@ def _big_little():
                 f'bl_{kind}{depth}_{cardinality}x4d',
                 Entry(
                     f'{module}:bl_{kind}',
-                    about.format(title),
+                    f'Big-Little {title}',
                     {'depth': depth, 'cardinality': cardinality, 'basewidth': 4},
+                    options,
                 ),
             )
 
 
 def _resnets():
-    about = 'bottleneck ResNet as torchvision has it; --width_multiplier --block_width --stem'
     for depth in (14, 26, 50, 101, 152):
-        yield f'resnet{depth}', Entry('tfnets.models.resnet:resnet', about, {'depth': depth})
+        yield (
+            f'resnet{depth}',
+            Entry(
+                'tfnets.models.resnet:resnet',
+                'bottleneck ResNet as torchvision has it',
+                {'depth': depth},
+                ('width_multiplier', 'block_width', 'stem'),
+            ),
+        )
 
 
 def _preact_resnets():
     module = 'tfnets.models.preact_resnet'
     for depth in (20, 26, 29, 38, 50):
-        about = 'pre-activation ResNet of the DeepLearning_MiniProjects; --unit'
         yield (
             f'preact_resnet{depth}',
-            Entry(f'{module}:preact_resnet_by_depth', about, {'depth': depth}),
+            Entry(
+                f'{module}:preact_resnet_by_depth',
+                'pre-activation ResNet of the DeepLearning_MiniProjects',
+                {'depth': depth},
+                ('unit',),
+            ),
         )
     for depth in (164, 1001):
-        about = "He's pre-activation ResNet for CIFAR"
         yield (
             f'preact_resnet{depth}',
-            Entry(f'{module}:preact_resnet_cifar', about, {'depth': depth}, 32),
+            Entry(
+                f'{module}:preact_resnet_cifar',
+                "He's pre-activation ResNet for CIFAR",
+                {'depth': depth},
+                resolution=32,
+            ),
         )
-    about = 'pre-activation ResNet of your own --stages; --stem --unit'
-    yield 'preact_resnet', Entry(f'{module}:preact_resnet', about)
+    yield (
+        'preact_resnet',
+        Entry(
+            f'{module}:preact_resnet',
+            'pre-activation ResNet of your own stages',
+            options=('stages', 'stem', 'unit'),
+        ),
+    )
 
 
 def _mbconvs():
     module = 'tfnets.models.mbconv'
+    options = ('alpha', 'beta', 'gamma', 'phi')
     for letter, parameters in {'a': 49_394, 'b': 49_262, 'c': 49_760}.items():
         yield (
             f'mbconv_{letter}',
             Entry(
                 f'{module}:hand_made',
-                f'hand-made MBConv network {letter.upper()} of {parameters:,} parameters; '
-                '--alpha --beta --gamma --phi (1, 1, 1, 0) scale it',
+                f'hand-made MBConv network of {parameters:,} parameters, scaled (by 1, 1, 1, 0)',
                 {'letter': letter},
+                options,
                 f'{module}:hand_made_resolution',
             ),
         )
@@ -128,14 +152,15 @@ def _mbconvs():
                 f'{module}:efficientnet',
                 'EfficientNet as published',
                 {'variant': f'b{number}'},
-                f'{module}:efficientnet_resolution',
+                resolution=f'{module}:efficientnet_resolution',
             ),
         )
     yield (
         'efficientnet',
         Entry(
             f'{module}:efficientnet_phi',
-            'EfficientNet-B0 scaled by --alpha --beta --gamma --phi (1.2, 1.1, 1.15, 0)',
+            'EfficientNet-B0, scaled (by 1.2, 1.1, 1.15, 0)',
+            options=options,
             resolution=f'{module}:efficientnet_phi_resolution',
         ),
     )
@@ -148,18 +173,34 @@ def about():
     """Lists the networks for --help, those of one kind together."""
     kinds = {}
     for name, entry in MODELS.items():
-        kinds.setdefault(entry.about, []).append(name)
-    listed = [f'{", ".join(names)}: {about}' for about, names in kinds.items()]
+        text = ' '.join([entry.about, *(f'--{option}' for option in entry.options)])
+        kinds.setdefault(text, []).append(name)
+    listed = [f'{", ".join(names)}: {text}' for text, names in kinds.items()]
     return '; '.join([*listed, f'{KERAS_PREFIX}NAME: those of keras.applications'])
 
 
-def check(name):
-    """Raises InputError if no network has this name; imports nothing."""
+def check(name, **options):
+    """Refuses a network or an option that does not exist; imports nothing.
+
+    Args:
+        name: as in `build`.
+        **options: as in `build`.
+
+    Raises:
+        InputError: says what there is.
+    """
     if name not in MODELS and not name.startswith(KERAS_PREFIX):
         raise InputError(
             f'--model={name}: no such network; there are {", ".join(sorted(MODELS))}, '
             f'and {KERAS_PREFIX}NAME for those of keras.applications'
         )
+    known = () if name.startswith(KERAS_PREFIX) else MODELS[name].options
+    for key, value in options.items():
+        if value is not None and key not in known:
+            raise InputError(
+                f'--{key}={value}: network {name} has no such option; '
+                f'it has {", ".join(known) or "none"}'
+            )
 
 
 def build(name, num_classes, *, weights=None, new_head=False, **options):
@@ -180,12 +221,14 @@ def build(name, num_classes, *, weights=None, new_head=False, **options):
     Raises:
         InputError: if there is no such network, it has no such option, or the weights do not fit.
     """
-    check(name)
-    builder, arguments = _call(name, 'builder', options)
+    check(name, **options)
     if name.startswith(KERAS_PREFIX):
-        return builder(**arguments, num_classes=num_classes, weights=weights, new_head=new_head)
+        from tfnets.models.keras_applications import keras_application
+
+        network = name.removeprefix(KERAS_PREFIX)
+        return keras_application(network, num_classes, weights=weights, new_head=new_head)
     try:
-        model = builder(**arguments, num_classes=num_classes)
+        model = _call(name, 'builder', options, num_classes=num_classes)
     except InputError as error:
         raise InputError(f'--model={name}: {error}') from None
     if weights:
@@ -197,40 +240,20 @@ def build(name, num_classes, *, weights=None, new_head=False, **options):
 
 def resolution(name, **options):
     """The side in pixels of the images that a network is meant for."""
-    check(name)
-    if not name.startswith(KERAS_PREFIX) and isinstance(MODELS[name].resolution, int):
-        return MODELS[name].resolution
-    function, arguments = _call(name, 'resolution', options)
-    return function(**arguments)
-
-
-def _call(name, what, options):
-    """The function that an entry names, and its arguments."""
+    check(name, **options)
     if name.startswith(KERAS_PREFIX):
-        module = 'tfnets.models.keras_applications'
-        entry = Entry(
-            f'{module}:keras_application',
-            '',
-            {'name': name.removeprefix(KERAS_PREFIX)},
-            f'{module}:resolution',
-        )
-    else:
-        entry = MODELS[name]
+        from tfnets.models import keras_applications
+
+        return keras_applications.resolution(name.removeprefix(KERAS_PREFIX))
+    if isinstance(MODELS[name].resolution, int):
+        return MODELS[name].resolution
+    return _call(name, 'resolution', options)
+
+
+def _call(name, what, options, **arguments):
+    """Calls the function that an entry names, with the options that were given."""
+    entry = MODELS[name]
     module, function = getattr(entry, what).split(':')
     function = getattr(importlib.import_module(module), function)
-    return function, {**entry.arguments, **_known(name, function, entry.arguments, options)}
-
-
-def _known(name, function, fixed, options):
-    """The options that were given, if the builder knows them."""
     given = {key: value for key, value in options.items() if value is not None}
-    parameters = inspect.signature(function).parameters
-    everyones = ('num_classes', 'weights', 'new_head')
-    known = [key for key in parameters if key not in fixed and key not in everyones]
-    for key, value in given.items():
-        if key not in known:
-            raise InputError(
-                f'--{key}={value}: network {name} has no such option; '
-                f'it has {", ".join(known) or "none"}'
-            )
-    return given
+    return function(**entry.arguments, **arguments, **given)

@@ -1,0 +1,47 @@
+"""Speeds from the command line: whole tiny runs, and flags that cannot be right."""
+
+import json
+
+import pytest
+
+
+def test_training_is_measured(launch, tmp_path):
+    flags = ['--resolution=32', '--batch_size=8', '--rounds=1', '--steps=2']
+    done = launch('benchmark', *flags, f'--output={tmp_path}/speeds.json')
+    assert done.returncode == 0, done.stderr
+    names = [row['name'] for row in json.loads((tmp_path / 'speeds.json').read_text())]
+    assert names == ['bare step', 'loop on photos', 'input alone']
+
+
+def test_networks_are_compared(launch, tmp_path):
+    flags = ['--models=mbconv_c,mbconv_c:1.2:1.05:phi=1', '--resolution=32', '--batch_sizes=1,3']
+    flags += ['--rounds=2', '--steps=2', f'--output={tmp_path}/speeds.json']
+    done = launch('benchmark', *flags)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / 'speeds.json').read_text())
+    assert [(row['name'], row['batch']) for row in rows] == [
+        ('mbconv_c', 1),
+        ('mbconv_c:1.2:1.05:phi=1', 1),
+        ('mbconv_c', 3),
+        ('mbconv_c:1.2:1.05:phi=1', 3),
+    ]
+    assert rows[1]['multiply_adds'] > rows[0]['multiply_adds']
+    assert rows[0]['ratio'] == 1
+    assert done.stdout.count('100 %') >= 2
+
+
+@pytest.mark.parametrize(
+    ('flag', 'text'),
+    [
+        ('--models=resnet51', '--models=resnet51: no such network'),
+        ('--models=resnet50:alpha=2', '--models=resnet50:alpha=2: --alpha=2.0: network resnet50'),
+        ('--models=bl_resnet50:2:4:nearest:5', 'expected NAME:option=value'),
+        ('--models=bl_resnet50:two', 'alpha=two'),
+        ('--batch_sizes=1,many', '--batch_sizes=many: expected a number of images'),
+    ],
+)
+def test_bad_flags_are_one_line(launch, flag, text):
+    refused = launch('benchmark', flag)
+    assert refused.returncode == 2
+    assert text in refused.stderr
+    assert refused.stderr.count('\n') == 1
