@@ -35,6 +35,9 @@ def test_trains_a_step_and_evaluates(family, policy, xla, one_device):
     finally:
         keras.config.set_dtype_policy('float32')
     variables = model.trainable_variables
+    for variable in variables:
+        if variable.name == 'gamma':  # a last one that starts at zero would keep its branch still
+            variable.assign(tf.ones(variable.shape))
     before = [variable.numpy() for variable in variables]
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(variables)
@@ -54,7 +57,6 @@ def test_trains_a_step_and_evaluates(family, policy, xla, one_device):
         variable.path: np.abs(new - old).max() > 0
         for variable, new, old in zip(variables, map(np.asarray, variables), before, strict=True)
     }
-    # A last gamma that starts at zero keeps its branch still for one step. What squeeze-excite
-    # gets behind it is too small to move a kernel for some more.
+    # The two or three channels inside squeeze-excite may all be below zero, where ReLU is flat.
     still = [path for path, moves in moved.items() if not moves]
     assert all('squeeze' in path or 'excite' in path for path in still), still

@@ -103,3 +103,34 @@ def test_a_network_without_batch_norm_has_no_last_one():
     pixels = keras.Input((8, 8, 3))
     model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels))
     assert roles.last_batch_norm(model) is None
+
+
+@pytest.mark.parametrize(
+    ('size', 'wanted'), [((4, 3), (8, 6)), ((13, 5), (25, 9)), ((3, 4), (7, 4))]
+)
+@pytest.mark.parametrize('xla', [False, True])
+def test_nearest_upsampling_and_its_gradient(size, wanted, xla):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.standard_normal((2, *size, 3)), tf.float32)
+    like = tf.zeros((2, *wanted, 1))
+    weights = tf.constant(rng.standard_normal((2, *wanted, 3)), tf.float32)
+    layer = layers.UpsampleLike('nearest')
+
+    @tf.function(jit_compile=xla)
+    def ours():
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            made = layer([images, like])
+            loss = tf.reduce_sum(made * weights)
+        return made, tape.gradient(loss, images)
+
+    made, gradient = ours()
+    # torch's rule: floor(place * input size / output size).
+    rows, columns = (np.arange(w) * s // w for s, w in zip(size, wanted, strict=True))
+    np.testing.assert_array_equal(made, images.numpy()[:, rows][:, :, columns])
+    expected = np.zeros(images.shape, np.float32)
+    for (row, column), (y, x) in zip(
+        np.ndindex(wanted), ((y, x) for y in rows for x in columns), strict=True
+    ):
+        expected[:, y, x] += weights[:, row, column]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
