@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfnets.data import operations, sources
-from tfnets.data.operations import OPERATIONS, area_box, inception_box
+from tfnets.data.operations import OPERATIONS, area_box, as_uint8, inception_box
 from tfnets.data.preprocessing import parse
 from tfnets.errors import InputError
 
@@ -23,6 +23,10 @@ RANDOM = {
     'brightness': 'brightness(0.25)',
     'contrast': 'contrast(0.5, 1.5)',
     'saturation': 'saturation(0.5, 1.5)',
+    'hue': 'hue(0.5)',
+    'color_jitter': 'color_jitter(0.4, 0.4, 0.4)',
+    'lighting': 'lighting(0.5)',
+    'grey': 'grey(0.5)',
 }
 
 
@@ -363,10 +367,10 @@ def test_a_decoder_that_is_not_first_is_refused(second):
 def test_decode_as_pillow_does(form, mode, options, levels):
     encoded = encode(ramp(48, 64) * 2, form, mode, **options)
     image = operations.decode(tf.constant(encoded)).numpy()
-    assert image.dtype == np.float32
+    assert image.dtype == np.uint8
     assert image.shape == (48, 64, 3)
     np.testing.assert_array_equal(operations.image_size(tf.constant(encoded)), [48, 64])
-    np.testing.assert_allclose(image, pillow(encoded), rtol=0, atol=levels)
+    np.testing.assert_allclose(image.astype(float), pillow(encoded), rtol=0, atol=levels)
 
 
 def test_an_animation_is_its_first_frame():
@@ -614,6 +618,70 @@ def test_factors_are_uniform(name):
         factor = (200 - pixels[:, 0, 0, 1]) / 100
     # Whole levels make steps of 1/50 or 1/100: within half of one.
     assert distance_to_uniform(np.clip(factor - 0.5, 0, 1)) < 1.63 + 0.01 * 1000**0.5
+
+
+def test_color_jitter_blends_as_pillow_does_in_every_order():
+    from PIL import ImageEnhance
+
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    image = Image.fromarray(noise(24, 24, 30, 220))
+    line = parse('color_jitter(0.4, 0.4, 0.4)', 24)
+    encoded = tf.constant(encode(image))
+    orders = set()
+    for number in range(40):
+        seed = tf.constant([number, 1])
+        drawn = line.draw_colours(tf.constant(seed)).numpy()
+        order = tuple(drawn[3:].astype(int))
+        orders.add(order)
+        assert (np.abs(drawn[:3] - 1) <= 0.4).all()
+        expected = image
+        for which in order:
+            expected = enhancers[which](expected).enhance(float(drawn[which]))
+        difference = np.abs(line(encoded, seed).numpy() - np.asarray(expected, float))
+        # Pillow cuts fractions off after each of the three, we round once.
+        assert difference.max() <= 4 and difference.mean() < 2
+    assert len(orders) == 6
+
+
+def test_hue_turns_the_circle():
+    image = [[[200, 50, 50], [50, 200, 50], [90, 90, 90]]]
+    line = parse('hue(0.5)', 8)
+    third = line.apply_colours(np.asarray(image, np.float32), tf.constant([1 / 3])).numpy()
+    np.testing.assert_array_equal(third, [[[50, 200, 50], [50, 50, 200], [90, 90, 90]]])
+
+
+def test_grey_is_pillows_luminance():
+    image = noise(16, 16)
+    expected = np.asarray(Image.fromarray(image).convert('L'), float)[..., None]
+    pixels = apply('grey(1)', image).astype(float)
+    assert np.abs(pixels - expected).max() <= 1
+    np.testing.assert_array_equal(apply('grey(0)', image), image)
+
+
+def test_lighting_shifts_all_pixels_along_the_components():
+    image = noise(4, 4, 100, 150).astype(int)
+    encoded = tf.constant(encode(image))
+    shift = with_seeds(lambda seed: parse('lighting(0.3)', 8)(encoded, seed), 500) - image
+    assert (np.ptp(shift, (1, 2)) == 0).all()
+    # The first component, all three channels together, has most of the variance.
+    assert np.corrcoef(shift[:, 0, 0].T)[0, 1] > 0.9
+    deviation = 255 * 0.3 * np.sqrt((np.asarray([0.5675 * 0.2175, 0.7192 * 0.0188]) ** 2).sum())
+    assert shift[:, 0, 0, 0].std() == pytest.approx(deviation, rel=0.1)
+
+
+def test_colours_of_a_batch_are_those_of_its_images():
+    names = [name for name, function in OPERATIONS.items() if operations.is_colour(function)]
+    line = parse(
+        'decode_inception_crop(16) | flip_lr | ' + ' | '.join(RANDOM[n] for n in names), 16
+    )
+    assert len(line.colours) == len(names)
+    encoded = tf.constant(encode(noise(40, 30)))
+    seeds = [tf.constant([number, 2]) for number in range(5)]
+    images = tf.stack([as_uint8(line.before_colours(encoded, seed)) for seed in seeds])
+    batch = line.apply_colours(images, tf.stack([line.draw_colours(seed) for seed in seeds]))
+    alone = tf.stack([line(encoded, seed) for seed in seeds])
+    # On a device the crop is rounded to uint8 in between.
+    assert np.abs(batch.numpy().astype(int) - alone.numpy()).max() <= 3
 
 
 # ------------------------------------------------------------------------------- the line as whole

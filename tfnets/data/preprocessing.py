@@ -17,7 +17,7 @@ import inspect
 import operator
 
 from tfnets.data import operations
-from tfnets.data.operations import OPERATIONS, tf
+from tfnets.data.operations import OPERATIONS, as_uint8, tf
 from tfnets.errors import InputError
 
 _ARITHMETIC = {
@@ -36,17 +36,39 @@ class Step:
     name: str
     arguments: dict
 
+    @property
+    def is_colour(self):
+        """Whether it is an operation of colour, whose drawing and arithmetic are apart."""
+        return operations.is_colour(OPERATIONS[self.name])
+
+    @property
+    def is_random(self):
+        """Whether it draws a number."""
+        return 'seed' in _parameters(self.name)
+
     def __call__(self, value, seed):
         """Applies the operation; `seed` is int32 [2], or None where nothing is random."""
-        function = OPERATIONS[self.name]
-        if 'seed' not in inspect.signature(function).parameters:
-            return function(value, **self.arguments)
+        if self.is_colour:
+            return self.apply(tf.cast(value, tf.float32), self.draw(seed))
+        if self.is_random:
+            return OPERATIONS[self.name](value, seed=self._checked(seed), **self.arguments)
+        return OPERATIONS[self.name](value, **self.arguments)
+
+    def draw(self, seed):
+        """Draws an operation of colour: float32 [k]."""
+        return OPERATIONS[self.name](self._checked(seed), **self.arguments)
+
+    def apply(self, images, drawn):
+        """Applies an operation of colour to float32 [..., height, width, 3]; drawn is [..., k]."""
+        return OPERATIONS[self.name].apply(images, drawn)
+
+    def _checked(self, seed):
         if seed is None:
             raise InputError(
                 f'preprocessing: {self.name} is random, which an evaluation may not be; '
                 'leave it out of the evaluation line'
             )
-        return function(value, seed=seed, **self.arguments)
+        return seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +87,50 @@ class Preprocessing:
 
     def __call__(self, encoded, seed=None):
         """Returns uint8 [height, width, 3]; `encoded` a scalar string, `seed` int32 [2] or None."""
+        image = self.before_colours(encoded, seed)
+        if not self.colours:
+            return as_uint8(image)
+        finish = self.apply_colours
+        if image.shape.is_fully_defined():
+            # One loop over the pixels instead of one for each addition and multiplication.
+            finish = tf.function(finish, jit_compile=True, autograph=False)
+        return finish(tf.cast(image, tf.float32), self.draw_colours(seed))
+
+    @property
+    def colours(self):
+        """The operations of colour that end the line, pairs of place and step; maybe none."""
+        end = len(self.steps)
+        while self.steps[end - 1].is_colour:
+            end -= 1
+        return tuple(enumerate(self.steps))[end:]
+
+    def before_colours(self, encoded, seed=None):
+        """What the line makes of an image file up to `colours`: uint8 or float32."""
         value = encoded
-        for position, step in enumerate(self.steps):
-            own = None if seed is None else tf.random.experimental.stateless_fold_in(seed, position)
-            value = step(value, own)
-        return tf.saturate_cast(tf.round(value), tf.uint8)
+        for place, step in enumerate(self.steps[: len(self.steps) - len(self.colours)]):
+            value = step(value, _own_seed(seed, place))
+        return value
+
+    def draw_colours(self, seed):
+        """Draws all of `colours` for one example: float32 [k], one after the other."""
+        return tf.concat([step.draw(_own_seed(seed, place)) for place, step in self.colours], 0)
+
+    def apply_colours(self, images, drawn):
+        """Applies `colours` to one image or to a batch.
+
+        Args:
+            images: [..., height, width, 3] from 0 to 255.
+            drawn: float32 [..., k], what `draw_colours` drew for each.
+
+        Returns:
+            uint8 [..., height, width, 3].
+        """
+        images = tf.cast(images, tf.float32)
+        for _, step in self.colours:
+            count = step.draw(tf.zeros([2], tf.int32)).shape[0]
+            images = step.apply(images, drawn[..., :count])
+            drawn = drawn[..., count:]
+        return as_uint8(images)
 
     def find(self, name):
         """Returns the first step of that name, or None."""
@@ -89,9 +150,7 @@ class Preprocessing:
     @property
     def is_random(self):
         """Whether any operation draws a number."""
-        return any(
-            'seed' in inspect.signature(OPERATIONS[step.name]).parameters for step in self.steps
-        )
+        return any(step.is_random for step in self.steps)
 
     @property
     def crops(self):
@@ -117,11 +176,16 @@ class Preprocessing:
                 f'with {" or ".join(_CROPS)}'
             )
         given = self.steps[0].arguments
-        seed = tf.random.experimental.stateless_fold_in(seed, 0)
+        seed = _own_seed(seed, 0)
         size = operations.image_size(encoded)
         if self.steps[0].name == 'decode_area_crop':
             return size, operations.area_box(size, seed, given['low'], given['high'])
         return size, operations.inception_box(size, seed, given['area'], given['ratio'])
+
+
+def _own_seed(seed, place):
+    """The seed of the operation at one place of the line."""
+    return None if seed is None else tf.random.experimental.stateless_fold_in(seed, place)
 
 
 @functools.lru_cache
