@@ -1,0 +1,161 @@
+"""Operations that read image files, whole or only the part that is wanted."""
+
+from tfnets.data.operations.base import (
+    boolean,
+    interpolation_name,
+    operation,
+    pixels,
+    ratios,
+    share,
+    shares,
+    tf,
+)
+from tfnets.data.operations.geometry import resized
+
+
+@operation
+def decode(encoded):
+    """Decodes a JPEG, PNG, GIF or BMP file whole, to three channels."""
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+@operation
+def decode_area_crop(
+    encoded,
+    seed,
+    size: pixels,
+    low: share,
+    high: share,
+    interpolation: interpolation_name = 'bilinear',
+    antialias: boolean = True,
+):
+    """Cuts out a random square by its share of the area, and resizes it (AdamStein97's crop).
+
+    The share is uniform from `low` to `high`, both held below short side / long side, so that the
+    square fits.
+
+    Args:
+        encoded: scalar string, an image file.
+        seed: int32 [2].
+        size: side of the result in pixels.
+        low: least share of the image's area, in (0, 1].
+        high: greatest share of the image's area, in (0, 1].
+        interpolation: as tf.image.resize names it.
+        antialias: whether shrinking averages over all pixels that it covers.
+
+    Returns:
+        float32 [size, size, 3].
+    """
+    box = area_box(image_size(encoded), seed, low, high)
+    return resized(_decode_box(encoded, box), (size, size), interpolation, antialias)
+
+
+@operation
+def decode_inception_crop(
+    encoded,
+    seed,
+    size: pixels,
+    area: shares = (0.08, 1.0),
+    ratio: ratios = (3 / 4, 4 / 3),
+    interpolation: interpolation_name = 'bilinear',
+    antialias: boolean = True,
+):
+    """Cuts out a random rectangle and resizes it to a square, as torchvision's RandomResizedCrop.
+
+    Args:
+        encoded: scalar string, an image file.
+        seed: int32 [2].
+        size: side of the result in pixels.
+        area: least and greatest share of the image's area.
+        ratio: least and greatest width over height, drawn uniformly in its logarithm.
+        interpolation: as tf.image.resize names it.
+        antialias: whether shrinking averages over all pixels that it covers.
+
+    Returns:
+        float32 [size, size, 3].
+    """
+    box = inception_box(image_size(encoded), seed, area, ratio)
+    return resized(_decode_box(encoded, box), (size, size), interpolation, antialias)
+
+
+def image_size(encoded):
+    """Returns int32 [2], height and width of an image file; of a JPEG without decoding it."""
+    return tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.extract_jpeg_shape(encoded)[:2],
+        lambda: tf.shape(tf.io.decode_image(encoded, channels=3, expand_animations=False))[:2],
+    )
+
+
+def area_box(size, seed, low, high):
+    """Draws the square of `decode_area_crop`.
+
+    Args:
+        size: pixels32 [2], height and width.
+        seed: int32 [2].
+        low: least share of the area.
+        high: greatest share of the area.
+
+    Returns:
+        int32 [4]: top, left, height, width.
+    """
+    sides = tf.cast(size, tf.float32)
+    most = tf.reduce_min(sides) / tf.reduce_max(sides)
+    draw = tf.random.stateless_uniform([3], seed)
+    low, high = tf.minimum(low, most), tf.minimum(high, most)
+    share = low + draw[0] * (high - low)
+    side = tf.round(tf.sqrt(share * sides[0] * sides[1]))
+    side = tf.clip_by_value(side, 1.0, tf.reduce_min(sides))
+    corner = tf.floor(draw[1:] * (sides - side + 1))
+    corner = tf.minimum(corner, sides - side)
+    return tf.cast(tf.concat([corner, [side, side]], 0), tf.int32)
+
+
+def inception_box(size, seed, area, ratio):
+    """Draws the rectangle of `decode_inception_crop`: the first of ten tries that fits.
+
+    If none fits, it is the largest one in the middle whose ratio is allowed.
+
+    Args:
+        size: pixels32 [2], height and width.
+        seed: int32 [2].
+        area: least and greatest share of the area.
+        ratio: least and greatest width over height.
+
+    Returns:
+        int32 [4]: top, left, height, width.
+    """
+    sides = tf.cast(size, tf.float32)
+    draw = tf.random.stateless_uniform([4, 10], seed)
+    target = (area[0] + draw[0] * (area[1] - area[0])) * sides[0] * sides[1]
+    low, high = tf.math.log(ratio[0]), tf.math.log(ratio[1])
+    aspect = tf.exp(low + draw[1] * (high - low))
+    tries = tf.round(tf.stack([tf.sqrt(target / aspect), tf.sqrt(target * aspect)]))
+    fits = tf.reduce_all((tries > 0) & (tries <= sides[:, None]), 0)
+    own = sides[1] / sides[0]
+    wide = tf.stack([sides[0], tf.round(sides[0] * ratio[1])])
+    tall = tf.stack([tf.round(sides[1] / ratio[0]), sides[1]])
+    fallback = tf.where(own < ratio[0], tall, tf.where(own > ratio[1], wide, sides))
+    first = tf.argmax(tf.cast(fits, tf.int32))
+    found = tf.reduce_any(fits)
+    box = tf.where(found, tries[:, first], fallback)
+    anywhere = tf.minimum(tf.floor(draw[2:, first] * (sides - box + 1)), sides - box)
+    corner = tf.where(found, anywhere, (sides - box) // 2)
+    return tf.cast(tf.concat([corner, box], 0), tf.int32)
+
+
+def _decode_box(encoded, box):
+    """Decodes one rectangle; of a JPEG only the blocks that it touches."""
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.image.decode_and_crop_jpeg(encoded, box, channels=3),
+        lambda: tf.slice(
+            tf.io.decode_image(encoded, channels=3, expand_animations=False),
+            [box[0], box[1], 0],
+            [box[2], box[3], 3],
+        ),
+    )
+    image.set_shape([None, None, 3])
+    return image
