@@ -32,7 +32,9 @@ def test_arrows_run_one_way(room):
             assert rooms <= ALLOWED[room], f'{path.name} imports {rooms - ALLOWED[room]}'
 
 
-@pytest.mark.parametrize('module', ['fixres', 'evaluate', 'benchmark', 'summary', 'convert'])
+@pytest.mark.parametrize(
+    'module', ['fixres', 'evaluate', 'benchmark', 'summary', 'convert', 'prepare']
+)
 def test_launchers_import_without_tensorflow(module):
     code = (
         f'import sys, tfnets.launchers.{module}; '

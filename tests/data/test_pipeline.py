@@ -434,3 +434,26 @@ def test_crop_areas_depend_neither_on_the_cache_nor_on_the_batch(load):
     assert len(areas) == TRAIN
     disk = Batches(load('disk'), line, 5)
     np.testing.assert_array_equal(pipeline.crop_areas(disk, most=7), areas[:7])
+
+
+def test_colours_left_to_the_device_are_those_of_the_host(load):
+    line = parse('decode_inception_crop(24) | flip_lr | color_jitter(0.4, 0.4, 0.4) | hue(0.1)', 24)
+    host = Batches(load('memory'), line, 8, seed=5)
+    device = dataclasses.replace(host, colours_on_device=True)
+    for ours, theirs in zip(
+        training_dataset(host, 3, 6), training_dataset(device, 3, 6), strict=True
+    ):
+        assert theirs['colours'].shape == (8, 7)
+        finished = tf.function(device.finish)(theirs)
+        assert finished.keys() == ours.keys()
+        np.testing.assert_array_equal(finished['seed'], ours['seed'])
+        difference = np.abs(finished['image'].numpy().astype(int) - ours['image'].numpy())
+        assert difference.max() <= 2 and (difference > 1).mean() < 0.01
+
+
+def test_a_line_without_colours_leaves_nothing_to_the_device(load):
+    line = parse('decode_inception_crop(8) | brightness(0.2) | flip_lr', 8)
+    batches = Batches(load('memory'), line, 8, colours_on_device=True)
+    batch = next(iter(training_dataset(batches, 0, 1)))
+    assert 'colours' not in batch
+    assert batches.finish(batch) is batch

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfnets.data import operations, sources
+from tfnets.data import operations, presets, sources
 from tfnets.data.operations import OPERATIONS, area_box, as_uint8, inception_box
 from tfnets.data.preprocessing import parse
 from tfnets.errors import InputError
@@ -27,6 +27,21 @@ RANDOM = {
     'color_jitter': 'color_jitter(0.4, 0.4, 0.4)',
     'lighting': 'lighting(0.5)',
     'grey': 'grey(0.5)',
+    'flip_ud': 'flip_ud',
+    'random_crop': 'random_crop(8, 4)',
+    'rotate': 'rotate(15)',
+    'shift_scale_rotate': 'shift_scale_rotate',
+    'equalize': 'equalize(0.5)',
+    'posterize': 'posterize(4, 0.5)',
+    'solarize': 'solarize(128, 0.5)',
+    'solarize_add': 'solarize_add(40, probability=0.5)',
+    'invert': 'invert(0.5)',
+    'autocontrast': 'autocontrast(0.5)',
+    'sharpness': 'sharpness(0.1, 1.9)',
+    'brightness_contrast': 'brightness_contrast(0.1)',
+    'random_erasing': 'random_erasing',
+    'rand_augment': 'rand_augment',
+    'auto_augment': 'auto_augment',
 }
 
 
@@ -759,3 +774,51 @@ def test_crop_box_without_a_crop_is_refused():
     for line in ('center_crop(8)', 'decode | flip_lr'):
         with pytest.raises(InputError, match='no random crop'):
             parse(line, 8).crop_box(tf.constant(encode(noise(9, 9))), SEED)
+
+
+# --------------------------------------------------------------------------------- lines with names
+
+
+@pytest.mark.parametrize('name', presets.PRESETS)
+def test_a_named_line_is_its_text(name):
+    assert parse(f'@{name}', 96).line == presets.PRESETS[name]
+    assert parse(f'@{name}', 96).output_size == 96
+    assert parse(f'@{name}(48)', 96).steps == parse(f'@{name}', 48).steps
+    assert name in presets.about()
+
+
+def test_a_named_line_can_be_gone_on_with():
+    steps = parse('@imagenet_train | brightness(0.1)', 64).steps
+    assert [step.name for step in steps] == ['decode_inception_crop', 'flip_lr', 'brightness']
+
+
+def test_an_unknown_name_is_answered_by_the_list():
+    with pytest.raises(InputError, match='no line is called @imagenet; there are @imagenet_train,'):
+        parse('@imagenet(224)', 224)
+
+
+# ------------------------------------------------------------------------------- reduced decoding
+
+
+@pytest.mark.parametrize(
+    'crop', ['decode_inception_crop(16, (0.5, 1.0)', 'decode_area_crop(16, 0.4, 0.7']
+)
+def test_reduced_decoding_shows_the_same_part(crop):
+    rows, columns = np.mgrid[:300, :400]
+    image = np.stack([columns * 255 // 400, rows * 255 // 300, 0 * rows], -1)
+    encoded = tf.constant(encode(image, 'JPEG', quality=95, subsampling=0))
+    for number in range(20):
+        seed = tf.constant([number, 4])
+        whole = parse(f'{crop})', 16)(encoded, seed).numpy().astype(int)
+        reduced = parse(f'{crop}, reduced=True)', 16)(encoded, seed).numpy().astype(int)
+        # A crop's edge moves by up to 4 of 300 pixels.
+        assert np.abs(whole - reduced).max() <= 5
+
+
+def test_a_crop_that_is_not_large_is_not_reduced():
+    encoded = tf.constant(encode(noise(60, 60), 'JPEG'))
+    seed = tf.constant([1, 4])
+    whole = parse('decode_inception_crop(31)', 31)(encoded, seed)
+    np.testing.assert_array_equal(
+        parse('decode_inception_crop(31, reduced=True)', 31)(encoded, seed), whole
+    )

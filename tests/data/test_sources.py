@@ -11,7 +11,9 @@ import tensorflow_datasets as tfds
 
 from tfnets.data import caching, sources, tfds_sets
 from tfnets.data.folders import load_folder
-from tfnets.data.pipeline import damaged
+from tfnets.data.operations import decode
+from tfnets.data.pipeline import Batches, damaged, evaluation_dataset, training_dataset
+from tfnets.data.preprocessing import parse
 from tfnets.data.source import SPLITS, StreamedSource
 from tfnets.errors import InputError
 
@@ -471,3 +473,180 @@ def test_all_is_every_photo_of_every_split(tmp_path):
     assert len(load_folder(tmp_path / 'plain', 'all')) == 15
     make_folder(tmp_path / 'split', {'train/a': 10, 'val/a': 4, 'train/b': 3})
     assert len(load_folder(tmp_path / 'split', 'all')) == 17
+
+
+# ------------------------------------------------------------- sets of TensorFlow Datasets by name
+
+
+@pytest.fixture(scope='module')
+def tiny_imagenet(tmp_path_factory):
+    """The helper, which needs Pillow, and where it has made the data set by TFDS's own builder."""
+    pytest.importorskip('PIL')
+    import tiny_imagenet
+
+    return tiny_imagenet, tiny_imagenet.make(tmp_path_factory.mktemp('imagenet'))
+
+
+TRAINING = 'decode_inception_crop(64) | flip_lr'
+EVALUATION = 'resize_short_side(72) | center_crop(64)'
+
+
+def batches(source, batch_size, line=EVALUATION):
+    return Batches(source, parse(line, 64), batch_size, seed=7)
+
+
+HELD = {'train': 50, 'validation': 6, 'test': 13}
+
+
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+def test_imagenet_has_the_builders_classes_and_labels(tiny_imagenet, cache):
+    helper, data_dir = tiny_imagenet
+    known = tfds.core.tfds_path('datasets/imagenet2012/labels.txt').read_text().split()
+    named = {}
+    for split, count in HELD.items():
+        source = sources.load('imagenet2012', split, data_dir, cache)
+        assert len(source) == len(source.ids) == count
+        assert source.class_names == tuple(known)
+        assert source.num_classes == 1000
+        labels = [int(label) for label in source.stored().map(lambda e: e['label'])]
+        named[split] = sorted(known[label] for label in labels)
+        assert damaged(source) == []
+    assert named['test'] == sorted(helper.validation_labels())
+    expected = [synset for synset in helper.synsets() for _ in range(helper.PER_CLASS)]
+    assert sorted(named['train'] + named['validation']) == expected
+
+
+def test_imagenets_odd_photos_decode_to_three_channels(tiny_imagenet):
+    kinds = set()
+    for split in HELD:
+        source = sources.load('imagenet2012', split, tiny_imagenet[1])
+        for index in range(len(source)):
+            file = source.read(index)
+            jpeg = tf.io.is_jpeg(file).numpy()
+            kinds.add(tf.io.extract_jpeg_shape(file).numpy()[2] if jpeg else file.numpy()[1:4])
+            for dct in ('fast', 'accurate'):
+                image = decode(file, dct)
+                assert image.shape[2] == 3 and min(image.shape) > 2
+                assert 20 < image.numpy().mean() < 250
+    assert kinds == {1, 3, 4, b'PNG'}
+
+
+@pytest.mark.parametrize('cache', ['memory', 'disk', 'none'])
+def test_imagenet_comes_in_batches(tiny_imagenet, cache, tmp_path):
+    for split, count in HELD.items():
+        source = sources.load('imagenet2012', split, tiny_imagenet[1], cache, tmp_path)
+        if split == 'train':
+            walk = list(training_dataset(batches(source, 8, TRAINING), 0, 7).as_numpy_iterator())
+            labels = np.concatenate([batch['label'] for batch in walk])[:count]
+            expected = [int(label) for label in source.stored().map(lambda e: e['label'])]
+            assert sorted(labels) == sorted(expected)
+        else:
+            walk = list(evaluation_dataset(batches(source, 4)).as_numpy_iterator())
+            seen = np.concatenate([batch['index'] for batch in walk])
+            assert seen.tolist() == list(range(count)) + [-1] * (-count % 4)
+        assert all(batch['image'].shape[1:] == (64, 64, 3) for batch in walk)
+        assert all(batch['image'].std() > 20 for batch in walk)
+
+
+def assert_equal_batches(found, expected):
+    assert len(found) == len(expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], name)
+
+
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+def test_imagenets_order_and_pixels_hold_for_any_parallel_calls_and_start(
+    tiny_imagenet, cache, monkeypatch
+):
+    def read(start, calls):
+        monkeypatch.setattr(tf.data, 'AUTOTUNE', calls)
+        source = sources.load('imagenet2012', 'train', tiny_imagenet[1], cache)
+        walk = training_dataset(batches(source, 8, TRAINING), start, 9)
+        return list(walk.as_numpy_iterator())
+
+    whole = read(0, 1)
+    assert_equal_batches(read(0, 8), whole)
+    for start in range(1, 9):
+        assert_equal_batches(read(start, 8), whole[start:])
+
+
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+@pytest.mark.parametrize('processes', [2, 3])
+def test_imagenets_shares_of_processes_are_disjoint_and_whole(tiny_imagenet, cache, processes):
+    """Thirteen photos in three files, by four or six in a batch."""
+    source = sources.load('imagenet2012', 'test', tiny_imagenet[1], cache)
+    seen = []
+    for process in range(processes):
+        context = tf.distribute.InputContext(processes, process, processes)
+        dataset = evaluation_dataset(batches(source, 2 * processes), context)
+        seen += [index for batch in dataset.as_numpy_iterator() for index in batch['index']]
+    assert sorted(index for index in seen if index >= 0) == list(range(13))
+    assert len(seen) == -(-13 // (2 * processes)) * 2 * processes
+
+
+def test_imagenets_photos_without_labels_are_refused_by_name(tiny_imagenet):
+    for cache in ('memory', 'disk'):
+        with pytest.raises(InputError) as error:
+            sources.load('imagenet2012', 'test[:100%]', tiny_imagenet[1], cache, 'nowhere')
+        for part in ('imagenet2012-test.tfrecord-00000-of', '__0 ', 'label -1, expected 0 to 999'):
+            assert part in str(error.value)
+
+
+def test_caltech101_as_its_own_builder_makes_it(tmp_path, monkeypatch):
+    counts = {'Faces': 34, 'accordion': 31}
+    make_folder(tmp_path / 'photos' / '101_ObjectCategories', counts)
+    photo = tf.io.encode_jpeg(np.full((9, 12, 3), 128, np.uint8)).numpy()
+    for path in tmp_path.rglob('*.jpg'):
+        path.write_bytes(photo)
+    manager = tfds.download.DownloadManager
+    monkeypatch.setattr(manager, 'download_and_extract', lambda *_: tmp_path)
+    monkeypatch.setattr(manager, 'extract', lambda *_: tmp_path / 'photos')
+    tfds.builder('caltech101', data_dir=tmp_path / 'data').download_and_prepare(
+        download_dir=tmp_path / 'downloads'
+    )
+    found = {split: sources.load('caltech101', split, tmp_path / 'data') for split in SPLITS}
+    assert {split: len(source) for split, source in found.items()} == {
+        'train': 54,  # 30 of each class, less a tenth
+        'validation': 6,
+        'test': 5,
+    }
+    for source in found.values():
+        assert source.num_classes == 102
+        named = {source.class_names[label] for label in source.labels}
+        assert named <= {'faces', 'accordion'}
+        assert damaged(source) == []
+
+
+class TinyDigits(TinyPhotos):
+    """Of one class only, and of one channel, as MNIST's photos have."""
+
+    counts = {'train': 20, 'test': 1}
+
+    def _info(self):
+        features = {
+            'image': tfds.features.Image(shape=(3, 3, 1)),
+            'label': tfds.features.ClassLabel(num_classes=1),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _generate_examples(self, split):
+        for number in range(self.counts[split]):
+            yield number, {'image': np.full((3, 3, 1), number, np.uint8), 'label': 0}
+
+
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+def test_one_class_one_channel_and_one_photo_in_the_last_batch(tmp_path, cache):
+    prepare(TinyDigits, tmp_path, shards=1)
+    source = sources.load('tiny_digits', 'train', tmp_path, cache)
+    assert source.class_names == ('0',)
+    assert len(source) == 18
+    (first, *_, last) = evaluation_dataset(batches(source, 17)).as_numpy_iterator()
+    assert first['image'].shape == last['image'].shape == (17, 64, 64, 3)
+    assert last['index'].tolist() == [17] + [-1] * 16
+    (batch,) = training_dataset(batches(source, 4, TRAINING), 0, 1).as_numpy_iterator()
+    assert batch['label'].tolist() == [0] * 4
+    alone = sources.load('tiny_digits', 'test', tmp_path, cache)
+    (batch,) = evaluation_dataset(batches(alone, 4)).as_numpy_iterator()
+    assert batch['index'].tolist() == [0, -1, -1, -1]

@@ -33,6 +33,11 @@ SMALL = {
 }
 
 
+def trainable(model):
+    """The number of trainable parameters."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
 def randomized(model, seed=0):
     """Gives a network weights between 0.1 and 1, so that no two of them are equal."""
     rng = np.random.default_rng(seed)

@@ -13,9 +13,25 @@ def test_training_is_measured(launch, tmp_path):
     assert names == ['bare step', 'loop on photos', 'input alone']
 
 
+def test_the_input_is_measured_stage_by_stage(launch, tmp_path):
+    flags = ['--input_only', '--resolution=24', '--batch_size=8', '--rounds=1', '--steps=1']
+    flags += ['--train_preprocessing=@big_little_train', f'--output={tmp_path}/speeds.json']
+    done = launch('benchmark', *flags)
+    assert done.returncode == 0, done.stderr
+    assert [row['name'] for row in json.loads((tmp_path / 'speeds.json').read_text())] == [
+        'read',
+        'decode',
+        '+ decode_inception_crop',
+        '+ flip_lr',
+        '+ color_jitter',
+        '+ batch',
+        'straight way',
+    ]
+
+
 def test_networks_are_compared(launch, tmp_path):
     flags = ['--models=mbconv_c,mbconv_c:1.2:1.05:phi=1', '--resolution=32', '--batch_sizes=1,3']
-    flags += ['--rounds=2', '--steps=2', f'--output={tmp_path}/speeds.json']
+    flags += ['--rounds=2', '--steps=2', '--by_stage', f'--output={tmp_path}/speeds.json']
     done = launch('benchmark', *flags)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / 'speeds.json').read_text())
@@ -27,7 +43,7 @@ def test_networks_are_compared(launch, tmp_path):
     ]
     assert rows[1]['multiply_adds'] > rows[0]['multiply_adds']
     assert rows[0]['ratio'] == 1
-    assert done.stdout.count('100 %') >= 2
+    assert '| mbconv_c | stage3 | 3 |' in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,6 +53,8 @@ def test_networks_are_compared(launch, tmp_path):
         ('--models=resnet50:alpha=2', '--models=resnet50:alpha=2: --alpha=2.0: network resnet50'),
         ('--models=bl_resnet50:2:4:nearest:5', 'expected NAME:option=value'),
         ('--models=bl_resnet50:two', 'alpha=two'),
+        ('--models=resnet50:1:width_multiplier=2', 'an option is given twice'),
+        ('--batch_sizes=', 'at least one'),
         ('--batch_sizes=1,many', '--batch_sizes=many: expected a number of images'),
     ],
 )

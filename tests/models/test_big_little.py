@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from small_networks import trainable
 
 from tfnets.errors import InputError
 from tfnets.models import big_little
@@ -13,10 +14,6 @@ from tfnets.models.big_little import BigLittleConfig, bl_resnet, bl_resnext, bl_
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden' / 'big_little.json').read_text())
 BUILDERS = {'bl_resnet': bl_resnet, 'bl_resnext': bl_resnext, 'bl_seresnext': bl_seresnext}
-
-
-def trainable(model):
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def in_order_of_execution(model):
@@ -129,6 +126,7 @@ def test_any_size_and_a_saved_file(upsampling, tmp_path):
         ((34,), 'depth must be one of 50, 101, 152, got 34'),
         ((50, 3), 'alpha must divide the width of 64, got 3'),
         ((50, 0), 'alpha must be a positive whole number, got 0'),
+        ((50, float('nan')), 'alpha must be a positive whole number, got nan'),
         ((50, 2, 1.5), 'beta must be a positive whole number, got 1.5'),
     ],
 )
@@ -140,3 +138,8 @@ def test_bad_arguments_are_refused_by_name(arguments, reason):
 def test_alpha_must_divide_the_groups():
     with pytest.raises(InputError, match='alpha must divide the cardinality of 6, got 4'):
         bl_resnext(50, cardinality=6, alpha=4)
+
+
+def test_squeeze_excite_needs_a_channel():
+    with pytest.raises(InputError, match='alpha of 32 leaves no channel'):
+        bl_seresnext(50, alpha=32)

@@ -60,3 +60,19 @@ def test_trains_a_step_and_evaluates(family, policy, xla, one_device):
     # The two or three channels inside squeeze-excite may all be below zero, where ReLU is flat.
     still = [path for path, moves in moved.items() if not moves]
     assert all('squeeze' in path or 'excite' in path for path in still), still
+
+
+@pytest.mark.parametrize('family', SMALL)
+def test_initial_kernels_are_drawn_one_by_one_from_the_seed(family):
+    def kernels(seed):
+        keras.utils.set_random_seed(seed)
+        weights = SMALL[family](CLASSES).trainable_variables
+        return [weight.numpy().ravel() for weight in weights if weight.ndim > 1]
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    for one, same, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert (one == different).mean() < 0.01
+    # Whatever their shapes, no two begin with the same direction.
+    starts = {round(float(kernel[0] / kernel[1]), 4) for kernel in first}
+    assert len(starts) == len(first)

@@ -3,13 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from small_networks import trainable
 
 from tfnets.errors import InputError
 from tfnets.models import mbconv
-
-
-def trainable(model):
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def moving(model):

@@ -3,13 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from small_networks import trainable
 
 from tfnets.errors import InputError
 from tfnets.models.resnet import resnet
-
-
-def trainable(model):
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 @pytest.mark.parametrize(('multiplier', 'parameters'), [(1, 23_520_842), (0.5, 10_345_674)])

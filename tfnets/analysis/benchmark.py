@@ -4,9 +4,11 @@ import dataclasses
 import statistics
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnets.analysis import flops
 from tfnets.data import pipeline
 from tfnets.models.layers import example_seeds
 
@@ -129,6 +131,62 @@ def inference(network, batch_size, resolution, calls, xla=False):
             answer().numpy()
 
     return run
+
+
+@dataclasses.dataclass(frozen=True)
+class StageTime:
+    """What a stage of a network takes in inference.
+
+    Attributes:
+        network: label.
+        name: of the stage.
+        seconds: of a batch; the median time up to its end less that up to the one before.
+        macs: multiply-adds of one image.
+    """
+
+    network: str
+    name: str
+    seconds: float
+    macs: int
+
+
+def by_stage(networks, batch_size, resolution, calls, rounds, xla=False):
+    """Times networks that are cut off behind each of their stages, in turns.
+
+    Args:
+        networks: dict from a label to a keras.Model.
+        batch_size: as in `inference`.
+        resolution: as in `inference`.
+        calls: in one round.
+        rounds: how many.
+        xla: as in `inference`.
+
+    Returns:
+        List of StageTime.
+    """
+    stages = {label: flops.cost(network, resolution) for label, network in networks.items()}
+    contestants, rows = {}, []
+    for label, cost in stages.items():
+        ends = {}
+        for layer in cost.layers:
+            # Branches of a stage run side by side; only what joins them ends it.
+            stage = layer.stage.partition('.')[0]
+            if stage:
+                ends[stage] = layer.name, ends.get(stage, (None, 0))[1] + layer.macs
+        for stage, (layer, macs) in ends.items():
+            network = networks[label]
+            part = keras.Model(network.input, network.get_layer(layer).output)
+            contestants[label, stage] = inference(part, batch_size, resolution, calls, xla)
+            rows.append((label, stage, macs))
+    before = dict.fromkeys(networks, 0.0)
+    times = []
+    for (label, stage, macs), speed in zip(
+        rows, alternate(contestants, calls * batch_size, rounds), strict=True
+    ):
+        seconds = batch_size / speed.median
+        times.append(StageTime(label, stage, max(seconds - before[label], 1e-9), macs))
+        before[label] = seconds
+    return times
 
 
 def input_alone(batches, steps):

@@ -48,7 +48,7 @@ def on_disk(source, cache_dir):
         Source.
 
     Raises:
-        InputError: if no folder is given.
+        InputError: if no folder is given, or what is there is damaged.
     """
     if not cache_dir:
         raise InputError('--cache=disk: expected a folder by --cache_dir')
@@ -60,7 +60,7 @@ def on_disk(source, cache_dir):
     start = f'{folder}/'
     return _by_index(
         source,
-        np.load(folder / 'labels.npy'),
+        _labels(folder, source),
         lambda index: tf.io.read_file(start + tf.strings.as_string(index)),
     )
 
@@ -81,6 +81,20 @@ def _fill(folder, source):
         except OSError:
             if not folder.exists():  # else another process was faster
                 raise
+
+
+def _labels(folder, source):
+    """The labels in a filled folder, unless something has happened to it since."""
+    try:
+        labels = np.load(folder / 'labels.npy')
+    except (OSError, ValueError, EOFError):
+        labels = np.zeros(0)
+    if len(labels) != len(source) or not np.isin(labels, np.arange(source.num_classes)).all():
+        raise InputError(
+            f'--cache=disk: {folder} is damaged: expected the labels of {len(source)} examples in '
+            'labels.npy; remove that folder, it is filled anew'
+        )
+    return labels
 
 
 def _by_index(source, labels, read):

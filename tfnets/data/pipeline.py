@@ -5,6 +5,7 @@ position i of that walk, and all randomness that is spent on it, are functions o
 neither the number of processes, nor of parallel calls, nor a restart in between can change them.
 """
 
+import contextlib
 import dataclasses
 import zlib
 
@@ -12,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.data import operations
+from tfnets.data.preparing_images import MAX_PIXELS, header_size
 from tfnets.data.preprocessing import Preprocessing
-from tfnets.data.source import Source, StreamedSource
+from tfnets.data.source import Source, StreamedSource, few, raise_fault
 from tfnets.errors import InputError
 
 
@@ -27,6 +29,8 @@ class Batches:
         batch_size: of all devices of all processes together.
         seed: int, of order and augmentation; not used by an evaluation.
         stream: a name that is mixed into the seed, so that two phases of one run differ.
+        colours_on_device: whether the operations of colour that end a training line are only drawn
+            here, and done by `finish`, on a whole batch.
     """
 
     source: Source | StreamedSource
@@ -34,6 +38,21 @@ class Batches:
     batch_size: int
     seed: int = 0
     stream: str = ''
+    colours_on_device: bool = False
+
+    def finish(self, batch):
+        """What is left to be done to a training batch where the network is: its colours.
+
+        Args:
+            batch: an element of `training_dataset`.
+
+        Returns:
+            The batch, its images as the network is to see them.
+        """
+        if 'colours' not in batch:
+            return batch
+        rest = {name: value for name, value in batch.items() if name != 'colours'}
+        return rest | {'image': self.preprocessing.apply_colours(batch['image'], batch['colours'])}
 
     @property
     def steps_per_epoch(self):
@@ -58,7 +77,8 @@ def training_dataset(batches, start, stop, context=None):
     Returns:
         tf.data.Dataset of batches for one replica each, one replica after the other:
         {'image': uint8 [replica_batch, height, width, 3], 'label': int32 [replica_batch],
-        'seed': int32 [replica_batch, 2]}.
+        'seed': int32 [replica_batch, 2]}, and 'colours': float32 [replica_batch, k], what
+        `finish` needs, where colours are left to the device.
     """
     share = _Share(batches.batch_size, context)
     dataset, locate = _walk(batches, share, start, stop)
@@ -66,7 +86,7 @@ def training_dataset(batches, start, stop, context=None):
     def prepared(*element):
         position, example = locate(*element)
         seed = _seed(batches, position)
-        return example | {'image': batches.preprocessing(example['image'], seed), 'seed': seed}
+        return example | _pixels(batches, example['image'], seed) | {'seed': seed}
 
     dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
     return _batched(dataset, share)
@@ -110,24 +130,104 @@ def evaluation_dataset(batches, context=None):
 
 
 def damaged(source):
-    """Finds the examples that do not decode, by decoding them all.
+    """Finds the examples that do not decode or are too large to, by decoding all others.
 
     Args:
-        source: Source.
+        source: Source or StreamedSource.
 
     Returns:
-        List of indices into the source, ascending.
+        List of indices into the source in stored order, ascending.
+
+    Raises:
+        InputError: names the first record of a stream that cannot be read at all, as in a file that
+            is cut short, or whose label has no class.
     """
+    streamed = isinstance(source, StreamedSource)
 
-    def check(index):
-        image = operations.decode(source.read(index))
+    def check(index, example):
+        encoded = example['image'] if streamed else source.read(index)
+        decoded = tf.cond(_fits(encoded), lambda: operations.decode(encoded), _nothing)
         # The image has to be looked at, or else it would not be decoded at all.
-        return tf.where(tf.size(image) > 0, index, -1)
+        return tf.where(tf.size(decoded) > 0, index, -1)
 
-    dataset = tf.data.Dataset.range(len(source))
-    dataset = dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    sound = {int(index) for index in dataset.as_numpy_iterator()}
+    numbers = tf.data.Dataset.range(len(source))
+    dataset = tf.data.Dataset.zip(numbers, source.stored() if streamed else numbers)
+    dataset = dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    try:
+        sound = _as_set(dataset if streamed else dataset.ignore_errors())
+    except tf.errors.OpError:
+        raise_fault(source)
+        # All of them can be read, so that each error is left out under its own number.
+        sound = _as_set(dataset.ignore_errors())
     return [index for index in range(len(source)) if index not in sound]
+
+
+@contextlib.contextmanager
+def naming_damage(source):
+    """Says which examples it was where a batch could not be made.
+
+    Args:
+        source: Source or StreamedSource of the batches; on an error of theirs all of it is looked
+            through.
+
+    Raises:
+        InputError: names the examples, or the record that cannot be read.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if 'GetNext' not in error.message:  # not from the data
+            raise
+        bad = damaged(source)
+        if not bad:
+            raise
+        raise InputError(
+            f'--dataset={source.name}, {source.split}: {len(bad)} of {len(source)} photos do not '
+            f'decode or are too large to ({few(source.ids[bad].tolist())}); mend '
+            'or remove them, or leave them out by --skip_damaged, in training from its beginning'
+        ) from None
+
+
+def _as_set(dataset):
+    return {int(index) for index in dataset.as_numpy_iterator()}
+
+
+def _nothing():
+    return tf.zeros([0, 0, 3], tf.uint8)
+
+
+def _fits(encoded):
+    """Whether an image file is small enough to be decoded, by its header."""
+
+    def jpeg():
+        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
+
+    def other():
+        size = tf.numpy_function(lambda value: header_size(bytes(value))[2], [encoded], tf.int64)
+        return tf.ensure_shape(size, [])
+
+    return tf.cond(tf.io.is_jpeg(encoded), jpeg, other) <= MAX_PIXELS
+
+
+def examples(batches, prepare, count):
+    """The first examples of training one by one, prepared in parallel.
+
+    Args:
+        batches: Batches; its preprocessing is not used.
+        prepare: from a scalar string, an image file, and its seed, int32 [2], to anything.
+        count: how many.
+
+    Returns:
+        tf.data.Dataset of what `prepare` gives.
+    """
+    one_by_one = dataclasses.replace(batches, batch_size=1)
+    dataset, locate = _walk(one_by_one, _Share(1, None), 0, count)
+
+    def prepared(*element):
+        position, example = locate(*element)
+        return prepare(example['image'], _seed(batches, position))
+
+    return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def crop_areas(batches, most=20_000):
@@ -143,16 +243,12 @@ def crop_areas(batches, most=20_000):
     Raises:
         InputError: if there is no random crop.
     """
-    one_by_one = dataclasses.replace(batches, batch_size=1)
-    dataset, locate = _walk(one_by_one, _Share(1, None), 0, min(most, len(batches.source)))
 
-    def area(*element):
-        position, example = locate(*element)
-        seed = _seed(batches, position)
-        size, box = batches.preprocessing.crop_box(example['image'], seed)
+    def area(encoded, seed):
+        size, box = batches.preprocessing.crop_box(encoded, seed)
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
-    dataset = dataset.map(area, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = examples(batches, area, min(most, len(batches.source)))
     return np.fromiter(dataset.as_numpy_iterator(), np.float64)
 
 
@@ -174,6 +270,15 @@ def _walk(batches, share, start, stop):
         return position, source.example(_index(batches, position))
 
     return share.positions(start, stop), locate
+
+
+def _pixels(batches, encoded, seed):
+    """An example's pixels, and what was drawn for colours that are left to the device."""
+    line = batches.preprocessing
+    if not (batches.colours_on_device and line.colours):
+        return {'image': line(encoded, seed)}
+    image = operations.as_uint8(line.before_colours(encoded, seed))
+    return {'image': image, 'colours': line.draw_colours(seed)}
 
 
 def _as_is(*element):

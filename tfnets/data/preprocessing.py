@@ -16,7 +16,7 @@ import functools
 import inspect
 import operator
 
-from tfnets.data import operations
+from tfnets.data import operations, presets
 from tfnets.data.operations import OPERATIONS, as_uint8, tf
 from tfnets.errors import InputError
 
@@ -76,7 +76,7 @@ class Preprocessing:
     """A parsed line at one resolution: from the bytes of an image file to pixels.
 
     Attributes:
-        line: the line as it was given.
+        line: the line as it was given, its @names replaced by what they stand for.
         resolution: the side in pixels that the name `resolution` stands for.
         steps: the operations; the first one decodes.
     """
@@ -96,6 +96,11 @@ class Preprocessing:
             finish = tf.function(finish, jit_compile=True, autograph=False)
         return finish(tf.cast(image, tf.float32), self.draw_colours(seed))
 
+    @staticmethod
+    def own_seed(seed, place):
+        """The seed of the operation at one place of the line."""
+        return None if seed is None else tf.random.experimental.stateless_fold_in(seed, place)
+
     @property
     def colours(self):
         """The operations of colour that end the line, pairs of place and step; maybe none."""
@@ -108,12 +113,12 @@ class Preprocessing:
         """What the line makes of an image file up to `colours`: uint8 or float32."""
         value = encoded
         for place, step in enumerate(self.steps[: len(self.steps) - len(self.colours)]):
-            value = step(value, _own_seed(seed, place))
+            value = step(value, self.own_seed(seed, place))
         return value
 
     def draw_colours(self, seed):
         """Draws all of `colours` for one example: float32 [k], one after the other."""
-        return tf.concat([step.draw(_own_seed(seed, place)) for place, step in self.colours], 0)
+        return tf.concat([step.draw(self.own_seed(seed, place)) for place, step in self.colours], 0)
 
     def apply_colours(self, images, drawn):
         """Applies `colours` to one image or to a batch.
@@ -141,7 +146,7 @@ class Preprocessing:
         """Side of the square images that come out, in pixels; None if they are not all square."""
         side = None
         for step in self.steps:
-            if step.name in (*_CROPS, 'resize', 'center_crop'):
+            if step.name in (*_CROPS, 'resize', 'center_crop', 'random_crop'):
                 side = step.arguments['size']
             elif step.name in ('decode', 'resize_short_side'):
                 side = None
@@ -176,16 +181,11 @@ class Preprocessing:
                 f'with {" or ".join(_CROPS)}'
             )
         given = self.steps[0].arguments
-        seed = _own_seed(seed, 0)
+        seed = self.own_seed(seed, 0)
         size = operations.image_size(encoded)
         if self.steps[0].name == 'decode_area_crop':
             return size, operations.area_box(size, seed, given['low'], given['high'])
         return size, operations.inception_box(size, seed, given['area'], given['ratio'])
-
-
-def _own_seed(seed, place):
-    """The seed of the operation at one place of the line."""
-    return None if seed is None else tf.random.experimental.stateless_fold_in(seed, place)
 
 
 @functools.lru_cache
@@ -193,7 +193,7 @@ def parse(line, resolution):
     """Parses a line; see the head of this file.
 
     Args:
-        line: the text.
+        line: the text, maybe with names of presets.py.
         resolution: int, what the name `resolution` in it stands for, in pixels.
 
     Returns:
@@ -203,6 +203,7 @@ def parse(line, resolution):
         InputError: names the unknown operation and lists those that there are, or gives the
             signature that an argument does not fit.
     """
+    line = presets.expand(line)
     try:
         tree = ast.parse(line.strip(), mode='eval').body
     except SyntaxError as error:

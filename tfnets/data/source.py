@@ -1,11 +1,15 @@
 """What a source of encoded examples is: one split of a data set, before anything is decoded."""
 
+import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+
+from tfnets.errors import InputError
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -77,13 +81,16 @@ class StreamedSource:
         name: of the data set.
         split: of the data set, as it can be asked for again.
         class_names: one for each label, in the order of labels.
-        files: dict of equally long columns, one row for each file.
+        files: dict of equally long columns, one row for each file or stretch of one: 'filename',
+            'skip' and 'take', its first record and the number of them.
         size: number of examples.
         num_bytes: of all image files together.
         identity: text that differs when the photos do; a run keeps to it.
         location: text that differs when they lie elsewhere; with the identity a cache goes by it.
-        records: from a row of `files` to a tf.data.Dataset of its records.
-        parse: from a record to {'image': scalar string, 'label': scalar int32}.
+        records: from a row of `files` to a tf.data.Dataset of its records; fails if there are fewer
+            than the row says.
+        parse: from a record to {'image': scalar string, 'label': scalar int32}; fails if there is
+            no class of that label.
         buffer: examples that the next one is drawn from.
         cycle: files that are read in turn.
     """
@@ -142,6 +149,21 @@ class StreamedSource:
         dataset = tf.data.Dataset.from_tensor_slices(self.files).flat_map(self.records)
         return dataset.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
+    def take(self, indices):
+        """Returns a source of these examples alone; `indices` is an ascending integer array.
+
+        Each stretch of neighbours becomes a row of `files`, so it is meant for leaving out a few.
+        """
+        kept = np.asarray(indices, np.int64)
+        behind = np.cumsum(self.files['take'])
+        row = np.searchsorted(behind, kept, side='right')
+        place = kept - (behind - self.files['take'])[row] + self.files['skip'][row]
+        starts = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(place, prepend=-2) != 1))
+        files = {name: column[row[starts]] for name, column in self.files.items()}
+        files['skip'] = place[starts]
+        files['take'] = np.diff(starts, append=len(kept))
+        return dataclasses.replace(self, files=files, size=len(kept))
+
     @property
     def ids(self):
         """Str [examples] in stored order: file and place, as TFDS names them."""
@@ -153,6 +175,60 @@ class StreamedSource:
                 for place in range(skip, skip + take)
             ]
         )
+
+
+@contextlib.contextmanager
+def naming_fault(source):
+    """Says which example it was if a source's files could not be read.
+
+    Args:
+        source: Source or StreamedSource; on an error it is read once more, to the first fault.
+
+    Raises:
+        InputError: names the example, whose name begins with that of its file, and the fault.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        raise_fault(source)
+        raise
+
+
+def raise_fault(source):
+    """Reads a source up to the first example that cannot be read; decodes nothing.
+
+    Args:
+        source: Source or StreamedSource.
+
+    Raises:
+        InputError: if there is one; names it.
+    """
+    sound = 0
+    try:
+        for _ in source.stored().map(lambda example: example['label']):
+            sound += 1
+    except tf.errors.OpError as error:
+        raise InputError(
+            f'--dataset={source.name}, {source.split}: {source.ids[sound]} cannot be read '
+            f'({reason(error)}); mend it, or get or prepare the data set anew'
+        ) from None
+
+
+def reason(error):
+    """What a TensorFlow error says, without the names of its operations; one line."""
+    text = re.sub(r' \[\[.*| \[Op:.*', '', ' '.join(error.message.split()))
+    for head in (r'\{\{.*?\}\} ', r'Error in user-defined function .*? iterator: \S+ '):
+        text = re.sub(f'^{head}', '', text)
+    label = re.match(r'indices.* = (-?\d+) is not in \[0, (\d+)\)', text)
+    if label:
+        return f'label {label[1]}, expected 0 to {int(label[2]) - 1}'
+    return text or type(error).__name__
+
+
+def few(names):
+    """The first of many names, and how many more there are."""
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(names[:5]) + more
 
 
 def _shuffled(records, buffer, bits):

@@ -4,6 +4,7 @@ import pathlib
 
 from tfnets.data import caching
 from tfnets.data.folders import is_folder, load_folder
+from tfnets.data.source import naming_fault
 from tfnets.data.tfds_sets import load_tfds
 from tfnets.errors import InputError
 
@@ -28,8 +29,8 @@ def load(dataset, split, data_dir=None, cache='memory', cache_dir=None):
         Source, or StreamedSource for a TFDS set that is not cached.
 
     Raises:
-        InputError: if there is no such data set, split or image, or it is too large for memory;
-            says what would help.
+        InputError: if there is no such data set, split or image, it cannot be read or is too large
+            for memory; says what would help.
     """
     if dataset == 'sample':
         source = load_tfds('groceries', split, _SAMPLE_DIR)
@@ -37,10 +38,11 @@ def load(dataset, split, data_dir=None, cache='memory', cache_dir=None):
         source = load_folder(dataset, split)
     else:
         source = load_tfds(dataset, split, data_dir)
-    if cache == 'memory':
-        return caching.in_memory(source)
-    if cache == 'disk':
-        return caching.on_disk(source, cache_dir)
+    with naming_fault(source):
+        if cache == 'memory':
+            return caching.in_memory(source)
+        if cache == 'disk':
+            return caching.on_disk(source, cache_dir)
     if cache == 'none':
         return source
     raise InputError(f'--cache={cache}: expected memory, disk or none')

@@ -1,6 +1,7 @@
 """Data sets of TensorFlow Datasets as sources."""
 
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,8 @@ from tfnets.data.source import SPLITS, StreamedSource
 from tfnets.errors import InputError
 
 # What the three splits are where a data set has fewer. They are slices in stored order, which
-# TensorFlow Datasets shuffles once when it prepares a set: fixed, and disjoint for ever.
+# TensorFlow Datasets shuffles once when it prepares a set: fixed, and disjoint for ever. (The test
+# split that imagenet2012 may have is without labels.)
 _SPLITS = {
     'cats_vs_dogs': ('train[6000:]', 'train[4000:6000]', 'train[:4000]'),
     'cifar10': ('train[5000:]', 'train[:5000]', 'test'),
@@ -31,19 +33,11 @@ def load_tfds(name, split, data_dir=None):
 
     Raises:
         InputError: if it is not there, or has no images with labels; says what would prepare it.
+            If one of its files is missing or cut short; names it.
     """
     builder, info = _open(name, split, data_dir)
+    _check_files(builder, info)
     features = builder.info.features
-    decoders = _skip_decoding()
-
-    def records(file):
-        dataset = tf.data.TFRecordDataset(file['filename'])
-        return dataset.skip(file['skip']).take(file['take'])
-
-    def parse(record):
-        example = features.deserialize_example(record, decoders=decoders)
-        return {'image': example['image'], 'label': tf.cast(example['label'], tf.int32)}
-
     return StreamedSource(
         name=name,
         split=info.name,
@@ -57,16 +51,41 @@ def load_tfds(name, split, data_dir=None):
         num_bytes=_num_bytes(builder, info),
         identity=f'{builder.info.full_name} {info.name} {builder.info.dataset_size}',
         location=str(builder.data_path),
-        records=records,
-        parse=parse,
+        records=_records,
+        parse=_parser(features),
     )
+
+
+def _records(file):
+    """The records of a row of `StreamedSource.files`."""
+    dataset = tf.data.TFRecordDataset(file['filename']).skip(file['skip']).take(file['take'])
+    return dataset.apply(tf.data.experimental.assert_cardinality(file['take']))
+
+
+def _parser(features):
+    """The function from a record to the image file and the label in it."""
+    import tensorflow_datasets as tfds
+
+    decoders = {'image': tfds.decode.SkipDecoding()}
+    classes = features['label'].num_classes
+
+    def parse(record):
+        example = features.deserialize_example(record, decoders=decoders)
+        # Fails for a label without a class, as of a test split without labels, which would else
+        # count as a miss. An assertion would say more, and take longer than the rest of this.
+        label = tf.gather(tf.range(classes), example['label'])
+        return {'image': example['image'], 'label': label}
+
+    return parse
 
 
 def _open(name, split, data_dir):
     """The builder of a prepared data set, and its split or slice."""
     builder = _builder(name, data_dir)
     _check_features(builder)
-    expression = _expression(builder, name, split)
+    expression = split
+    if split in SPLITS:
+        expression = _slices(builder)[SPLITS.index(split)]
     try:
         info = builder.info.splits[expression]
     except (KeyError, ValueError, NotImplementedError) as error:
@@ -86,10 +105,40 @@ def _num_bytes(builder, info):
     return sum(split.num_bytes for split in splits) * info.num_examples // examples
 
 
-def _skip_decoding():
-    import tensorflow_datasets as tfds
+def _check_files(builder, info):
+    """Looks whether the files of a split are as long as they were written."""
+    used = {file.filename for file in info.file_instructions}
+    for split in builder.info.splits.values():
+        paths = [os.fspath(path) for path in split.filepaths]
+        if used.isdisjoint(paths) or '://' in paths[0]:  # far away, to be read when it is needed
+            continue
+        try:
+            size = sum(os.path.getsize(path) for path in paths)
+        except OSError as error:
+            raise InputError(
+                f'--dataset={builder.name}: {error.filename}: {error.strerror}; get that file or '
+                'prepare the data set anew'
+            ) from None
+        # TFRecord has 16 bytes for each record besides what TFDS has counted. A writer may have
+        # counted otherwise, so that only the files themselves can tell.
+        if size < int(split.num_bytes) + 16 * split.num_examples:
+            for path, length in zip(paths, split.shard_lengths, strict=True):
+                _check_file(builder.name, path, length)
 
-    return {'image': tfds.decode.SkipDecoding()}
+
+def _check_file(name, path, length):
+    """Counts the records of a TFRecord file by the lengths in front of them."""
+    size, place, count = os.path.getsize(path), 0, 0
+    with open(path, 'rb') as file:
+        while place < size:
+            file.seek(place)
+            place += 16 + int.from_bytes(file.read(8), 'little')
+            count += place <= size
+    if count < length:
+        raise InputError(
+            f'--dataset={name}: {path} is cut short or damaged: {count} whole records, expected '
+            f'{length}; get that file or prepare the data set anew'
+        )
 
 
 def _builder(name, data_dir):
@@ -133,19 +182,20 @@ def _check_features(builder):
         )
 
 
-def _expression(builder, name, split):
-    """Turns 'train', 'validation' or 'test' into a slice of what the data set has."""
-    if split not in SPLITS:
-        return split
-    there = set(builder.info.splits)
-    if name in _SPLITS:
-        choice = _SPLITS[name]
-    elif set(SPLITS) <= there:
-        choice = SPLITS
-    elif 'test' in there:
-        choice = ('train[10%:]', 'train[:10%]', 'test')
-    elif 'validation' in there:
-        choice = ('train[10%:]', 'train[:10%]', 'validation')
-    else:
-        choice = ('train[20%:]', 'train[10%:20%]', 'train[:10%]')
-    return choice[SPLITS.index(split)]
+def _slices(builder):
+    """What train, validation and test stand for, slices of what the data set has."""
+    there, known = builder.info.splits, _SPLITS.get(builder.name)
+    if known and _is_whole(there, known):
+        return known
+    if not known and set(SPLITS) <= set(there):
+        return SPLITS
+    test = known[2] if known else 'test' if 'test' in there else 'validation'
+    if test in there:
+        return ('train[10%:]', 'train[:10%]', test)
+    return ('train[20%:]', 'train[10%:20%]', 'train[:10%]')
+
+
+def _is_whole(there, slices):
+    """Whether there is as much as the slices cut away; a few photos for a test are cut by share."""
+    most = max(int(number) for number in re.findall(r'\d+', ' '.join(slices)))
+    return 'train' in there and there['train'].num_examples > most

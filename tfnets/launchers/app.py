@@ -52,6 +52,11 @@ def _guarded(main, check, argv):
         _end(f'error: {error}', NOT_FINITE)
     except Preempted as error:
         _end(f'ended as asked: {error}; the same command goes on from there', PREEMPTED)
+    except Exception as error:
+        # TensorFlow's class is not imported here.
+        if type(error).__name__ != 'ResourceExhaustedError':
+            raise
+        _end(f'error: out of memory; take less at once, or a smaller network ({error})', 1)
     except KeyboardInterrupt:
         _end('interrupted; the same command goes on from the last checkpoint', 130)
 

@@ -1,10 +1,13 @@
 """Images per second, measured in turns in one process.
 
   python -m tfnets.launchers.benchmark --model=mbconv_c --dataset=sample
+  python -m tfnets.launchers.benchmark --input_only --train_preprocessing=@big_little_train
   python -m tfnets.launchers.benchmark --models=resnet50,bl_resnet50:2:4 --batch_sizes=1,16
 
 Of training: the bare step (forward, backward, update, on one batch in memory) is what the device
-can do; the loop on real photos is what a run gets; and the input alone. By --models, of inference:
+can do; the loop on real photos is what a run gets; and the input alone. By --input_only, stage by
+stage: what reading, decoding, cropping and colours cost, beside the same done in the straight way.
+By --models, of inference:
 several networks side by side, and how much of the promise of their multiply-adds arrives.
 """
 
@@ -36,6 +39,12 @@ flags.DEFINE_list(
     'Compare these networks in inference, to the first of them: bl_resnet50:alpha=2:beta=4, or '
     'bl_resnet50:2:4 in the order in which --model lists the options.',
 )
+flags.DEFINE_bool('by_stage', False, 'With --models: also what each stage of each network takes.')
+flags.DEFINE_bool(
+    'input_only',
+    False,
+    'Measure the input alone, one stage of --train_preprocessing after another.',
+)
 flags.DEFINE_list('batch_sizes', ['1', '16'], 'Images at once in inference, for --models.')
 flags.DEFINE_string('output', None, 'Also write the speeds to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
@@ -45,12 +54,24 @@ def check():
     """Refuses flags that cannot be right."""
     checks.model_and_input()
     _networks()
+    if FLAGS.models and (FLAGS['model'].present or FLAGS.weights):
+        raise InputError(
+            '--model and --weights are of training; --models names all networks itself'
+        )
+    if not FLAGS.batch_sizes:
+        raise InputError('--batch_sizes: expected at least one number of images')
     for text in FLAGS.batch_sizes:
         checks.positive('batch_sizes', text, 'images')
 
 
 def _networks():
-    return [named_networks.parse('models', text) for text in FLAGS.models]
+    """Dict from a label to each network of --models; one that is named twice has two labels."""
+    networks = {}
+    for text in FLAGS.models:
+        number = 1 + sum(other.label == text for other in networks.values())
+        label = f'{text} ({number})' if number > 1 else text
+        networks[label] = named_networks.parse('models', text)
+    return networks
 
 
 def main():
@@ -60,7 +81,10 @@ def main():
         raise InputError('--strategy: speeds are measured on one device; take one_device')
     from tfnets.files import write_json
 
-    rows = compare_inference() if FLAGS.models else training(strategy)
+    if FLAGS.models:
+        rows = compare_inference()
+    else:
+        rows = input_stages() if FLAGS.input_only else training(strategy)
     if FLAGS.output:
         write_json(FLAGS.output, rows)
 
@@ -71,8 +95,8 @@ def compare_inference():
 
     networks, rows = _networks(), []
     classes = FLAGS.num_classes or 1000
-    pixels = FLAGS.resolution or networks[0].resolution
-    built = {network.label: network.build(classes) for network in networks}
+    pixels = FLAGS.resolution or next(iter(networks.values())).resolution
+    built = {label: network.build(classes) for label, network in networks.items()}
     costs = {label: flops.cost(network, pixels) for label, network in built.items()}
     first = next(iter(costs.values()))
     print(
@@ -97,23 +121,72 @@ def compare_inference():
             )
             numbers = {'batch': batch, 'parameters': cost.trainable, 'multiply_adds': cost.macs}
             rows.append({**dataclasses.asdict(speed), **numbers})
+    if FLAGS.by_stage:
+        _show_stages(built, pixels)
     return rows
+
+
+def _show_stages(built, pixels):
+    """Prints what each stage of each network takes, at the last size of batch."""
+    from tfnets.analysis import benchmark
+
+    batch = int(FLAGS.batch_sizes[-1])
+    print('| network | stage | batch | ms | MACs (G) | G multiply-adds/s |')
+    print('|---|---|---:|---:|---:|---:|')
+    options = (batch, pixels, FLAGS.steps, FLAGS.rounds, objects.xla())
+    for stage in benchmark.by_stage(built, *options):
+        billions = stage.macs / 1e9
+        # Of what is next to nothing the difference of two times is noise.
+        speed = f'{billions * batch / stage.seconds:.0f}' if billions > 0.01 else ''
+        print(
+            f'| {stage.network} | {stage.name} | {batch} | {1000 * stage.seconds:.2f} '
+            f'| {billions:.3f} | {speed} |'
+        )
+
+
+def _training_batches():
+    """The training split under --train_preprocessing."""
+    from tfnets.data import preprocessing
+    from tfnets.data.pipeline import Batches
+
+    source = objects.sound(objects.open_source(FLAGS.train_split), training=True)
+    line = preprocessing.parse(FLAGS.train_preprocessing, objects.resolution())
+    on_device = FLAGS.augment_on_device
+    return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', on_device)
+
+
+def input_stages():
+    """Lets the input run in turns, each time with one stage more; returns the numbers."""
+    from tfnets.analysis import benchmark
+    from tfnets.analysis import input_stages as stages
+
+    batches = _training_batches()
+    images = FLAGS.steps * FLAGS.batch_size
+    speeds = benchmark.alternate(stages.contestants(batches, images), images, FLAGS.rounds)
+    print(
+        f'{batches.preprocessing.line} at {batches.preprocessing.resolution} px, {FLAGS.dataset}; '
+        f'{FLAGS.rounds} rounds of {images} photos'
+    )
+    print("| stage | images/s | lowest to highest | share of the decoder's own |")
+    print('|---|---:|---:|---:|')
+    limit = next(speed.ratio for speed in speeds if speed.name == 'decode')
+    for speed in speeds:
+        print(
+            f'| {speed.name} | {speed.median:.0f} | {speed.low:.0f} to {speed.high:.0f} '
+            f'| {100 * speed.ratio / limit:.0f} % |'
+        )
+    return [dataclasses.asdict(speed) for speed in speeds]
 
 
 def training(strategy):
     """Lets the bare step, the loop and the input run in turns; returns the numbers."""
     from tfnets.analysis import benchmark
-    from tfnets.data import preprocessing
-    from tfnets.data.pipeline import Batches
     from tfnets.training.objectives import Classification
     from tfnets.training.phase import Phase
     from tfnets.training.trainer import Trainer
 
-    resolution = objects.resolution()
-    source = objects.sound(objects.open_source(FLAGS.train_split), training=True)
-    line = preprocessing.parse(FLAGS.train_preprocessing, resolution)
-    batches = Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark')
-    build = objects.network_builder(objects.num_classes(source), strategy)
+    batches, resolution = _training_batches(), objects.resolution()
+    build = objects.network_builder(objects.num_classes(batches.source), strategy)
     optimizer, schedule = objects.optimizer(), objects.schedule()
     # Long enough that no round comes to its end.
     epochs = (FLAGS.rounds + 2) * FLAGS.steps / batches.steps_per_epoch

@@ -28,6 +28,11 @@ def model_and_input():
         )
     _check_line('train_preprocessing')
     weights = FLAGS.weights
+    if weights == 'imagenet' and not FLAGS.model.startswith(registry.KERAS_PREFIX):
+        raise InputError(
+            f'--weights=imagenet: known for {registry.KERAS_PREFIX}NAME only; for {FLAGS.model} '
+            'give the path of a file'
+        )
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
     if FLAGS.new_head and not weights:

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from tfnets.data import presets
 from tfnets.models import registry
 
 # Flags that may differ when a run is gone on with: they change where and how fast, not what.
@@ -97,7 +98,8 @@ def define_input(train_preprocessing, eval_preprocessing):
         'train_preprocessing',
         train_preprocessing,
         'From an image file to pixels, in training: operations joined by |, see '
-        'tfnets/data/preprocessing.py; `resolution` stands for --resolution.',
+        'tfnets/data/preprocessing.py; `resolution` stands for --resolution. Lines with a name: '
+        + presets.about(),
     )
     flags.DEFINE_string(
         'eval_preprocessing',
@@ -106,6 +108,12 @@ def define_input(train_preprocessing, eval_preprocessing):
         'as parts of it grow with it.',
     )
     flags.DEFINE_integer('batch_size', 64, 'Global batch: of all devices together.', lower_bound=1)
+    flags.DEFINE_bool(
+        'augment_on_device',
+        False,
+        'Do the operations of colour that end --train_preprocessing on the device, batch by batch; '
+        'what they draw is the same, and pixels are to 1 level.',
+    )
 
 
 def define_training():

@@ -9,12 +9,15 @@ import pathlib
 from absl import flags
 
 from tfnets.errors import InputError
-from tfnets.launchers import app, common_flags
+from tfnets.launchers import app, common_flags, named_networks
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
 
 common_flags.define_network()
+flags.DEFINE_integer(
+    'num_classes', 1000, 'Classes of the weights.', lower_bound=1, allow_override=True
+)
 flags.DEFINE_string('source', None, 'File of weights: .pth, .pth.tar, .safetensors, .h5, .keras.')
 flags.DEFINE_string(
     'output', None, 'File to write: .weights.h5 for weights alone, .keras for the whole network.'
@@ -24,14 +27,12 @@ flags.adopt_module_key_flags(common_flags)
 
 def check():
     """Refuses flags that cannot be right."""
-    registry.check(FLAGS.model, **common_flags.model_options())
+    named_networks.from_flags()
     if not FLAGS.source or not pathlib.Path(FLAGS.source).is_file():
         raise InputError(f'--source={FLAGS.source}: expected a file of weights')
     output = FLAGS.output or ''
     if not output.endswith(('.weights.h5', '.keras')):
         raise InputError(f'--output={output}: expected a name that ends in .weights.h5 or .keras')
-    if not pathlib.Path(output).parent.is_dir():
-        raise InputError(f'--output={output}: there is no such folder')
 
 
 def main():
@@ -40,7 +41,7 @@ def main():
     from tfnets.files import replacing
 
     network = registry.build(
-        FLAGS.model, FLAGS.num_classes or 1000, weights=FLAGS.source, **common_flags.model_options()
+        FLAGS.model, FLAGS.num_classes, weights=FLAGS.source, **common_flags.model_options()
     )
     whole = FLAGS.output.endswith('.keras')
     with replacing(pathlib.Path(FLAGS.output)) as temporary:

@@ -162,6 +162,7 @@ def make_plan():
         high_resolution=FLAGS.high_resolution,
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
+        colours_on_device=FLAGS.augment_on_device,
     )
 
 

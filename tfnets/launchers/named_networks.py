@@ -30,7 +30,11 @@ class NamedNetwork:
 
     def build(self, num_classes):
         """Builds it; see `registry.build`."""
-        return registry.build(self.name, num_classes, **self.options)
+        try:
+            return registry.build(self.name, num_classes, **self.options)
+        except InputError as error:
+            reason = str(error).removeprefix(f'--model={self.name}: ')
+            raise InputError(f'{self.label}: {reason}') from None
 
     @property
     def resolution(self):
@@ -59,7 +63,10 @@ def parse(flag, text):
     try:
         registry.check(name)
         known = registry.MODELS[name].options if name in registry.MODELS else ()
-        options = dict(_option(part, place, known) for place, part in enumerate(parts))
+        pairs = [_option(part, place, known) for place, part in enumerate(parts)]
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise InputError('an option is given twice')
         registry.check(name, **options)
         _check_finite(name, options)
     except InputError as error:

@@ -79,11 +79,11 @@ def check_disjoint(named):
 
 
 def sound(opened, training, folder=None):
-    """Leaves out the examples of a source that do not decode.
+    """Leaves out the examples of a source that do not decode, or are too large to.
 
     Args:
-        opened: Source or StreamedSource; the latter is too large to be looked through, and is
-            answered as it is.
+        opened: Source, or StreamedSource, which may be so large that it is looked through only if
+            --skip_damaged says so; else the first damaged file that is met ends the run.
         training: whether damaged files are left out without being asked.
         folder: of the run, where what was found is kept; None to look again each time.
 
@@ -95,44 +95,68 @@ def sound(opened, training, folder=None):
     """
     import numpy as np
 
-    from tfnets.data import pipeline
+    from tfnets.data.source import few
+
+    found = _found(opened, training, folder)
+    bad = found['damaged']
+    if not bad:
+        return opened
+    if not training and not FLAGS.skip_damaged:
+        raise InputError(
+            f'{opened.name}, {opened.split}: {len(bad)} of {len(opened)} files do not decode or '
+            f'are too large to ({few(bad)}); mend or remove them, or evaluate without them by '
+            '--skip_damaged'
+        )
+    logging.warning(
+        '%s, %s: left out %d of %d files, which do not decode or are too large to: %s',
+        opened.name,
+        opened.split,
+        len(bad),
+        len(opened),
+        few(bad),
+    )
+    return opened.take(np.flatnonzero(~np.isin(opened.ids, bad)))
+
+
+def _found(opened, training, folder):
+    """What a look through a source has found, now or when the run began.
+
+    Returns:
+        {'examples': how many there are, 'identity': as of the source, 'damaged': ids, or None if
+        it was not looked through}.
+    """
     from tfnets.data.source import StreamedSource
 
     path = folder / 'data.json' if folder else None
     known = read_json(path, {}) if path else {}
-    split, streamed = opened.split, isinstance(opened, StreamedSource)
-    if split not in known:
-        bad = [] if streamed else [str(opened.ids[index]) for index in pipeline.damaged(opened)]
-        known[split] = {
-            'examples': len(opened),
-            'identity': opened.identity,
-            'damaged': bad,
-        }
-        if path:
-            write_json(path, known)
-    if known[split]['identity'] != opened.identity:
+    split, found = opened.split, known.get(opened.split)
+    look = FLAGS.skip_damaged or not isinstance(opened, StreamedSource)
+    if found and found['identity'] != opened.identity:
         raise InputError(
-            f'{opened.name}, {split}: these are not the {known[split]["examples"]} photos that the '
+            f'{opened.name}, {split}: these are not the {found["examples"]} photos that the '
             f'run began with; got {len(opened)}; bring those back, or start anew by --overwrite'
         )
-    bad = known[split]['damaged']
-    if not bad:
-        return opened
-    named = ', '.join(bad[:5]) + (f' and {len(bad) - 5} more' if len(bad) > 5 else '')
-    if not training and not FLAGS.skip_damaged:
+    if found and look and training and found['damaged'] is None:
         raise InputError(
-            f'{opened.name}, {split}: {len(bad)} of {len(opened)} files do not decode '
-            f'({named}); mend or remove them, or evaluate without them by --skip_damaged'
+            f'--skip_damaged: this run began without, and the order of {opened.name}, {split}, '
+            'would be another one; start anew by --overwrite'
         )
-    logging.warning(
-        '%s, %s: left out %d of %d files, which do not decode: %s',
-        opened.name,
-        split,
-        len(bad),
-        len(opened),
-        named,
-    )
-    return opened.take(np.flatnonzero(~np.isin(opened.ids, bad)))
+    if not found or (look and found['damaged'] is None):
+        found = {'examples': len(opened), 'identity': opened.identity, 'damaged': None}
+        if look:
+            found['damaged'] = _damaged(opened)
+        if path:
+            write_json(path, known | {split: found})
+    return found
+
+
+def _damaged(opened):
+    """The ids of damaged files, by looking through all of them."""
+    from tfnets.data import pipeline
+
+    if len(opened) > 100_000:
+        logging.info('%s, %s: looking through %d', opened.name, opened.split, len(opened))
+    return opened.ids[pipeline.damaged(opened)].tolist()
 
 
 def network_builder(num_classes, made_strategy):

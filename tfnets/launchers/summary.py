@@ -67,8 +67,9 @@ def _cost(network):
     from tfnets.analysis import flops
 
     resolution = FLAGS.resolution or network.resolution
+    built = network.build(FLAGS.num_classes)
     try:
-        return flops.cost(network.build(FLAGS.num_classes), resolution)
+        return flops.cost(built, resolution)
     except InputError as error:
         raise InputError(f'{network.label} at {resolution} px: {error}') from None
 

@@ -9,6 +9,7 @@ blseresnext.py), which differs from the paper's text in the enlarging: nearest, 
 """
 
 import dataclasses
+import math
 
 import keras
 
@@ -27,7 +28,8 @@ class BigLittleConfig:
 
     Attributes:
         units: of each of the four stages. In the first three one of them is the fusion unit, the
-            others make the big branch.
+            others make the big branch, whose last one has no ReLU (with 2 units there is one alone,
+            and the official code, which has no such network, would keep its ReLU).
         alpha: channels of the big branch over those of the little one.
         beta: units of a stage over those of its little branch, one more: there are
             max(1, units // beta - 1), rounded down as in the official code.
@@ -224,7 +226,7 @@ def _checked(config):
     numbers = {}
     for name in ('alpha', 'beta', 'cardinality', 'basewidth'):
         value = getattr(config, name)
-        if value != int(value) or value < 1:
+        if not math.isfinite(value) or value != int(value) or value < 1:
             raise InputError(f'{name} must be a positive whole number, got {value}')
         numbers[name] = int(value)
     config = dataclasses.replace(config, **numbers)
@@ -235,6 +237,11 @@ def _checked(config):
             raise InputError(
                 f'alpha must divide the {name} of {getattr(config, name)}, got {config.alpha}'
             )
+    if config.squeeze and 4 * config.width // config.alpha < 16:
+        raise InputError(
+            f'alpha of {config.alpha} leaves no channel to squeeze-excite, which has a 16th; take '
+            'a smaller one'
+        )
     if config.upsampling not in ('nearest', 'bilinear'):
         raise InputError(f"upsampling must be 'nearest' or 'bilinear', got {config.upsampling!r}")
     return config

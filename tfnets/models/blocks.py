@@ -9,8 +9,13 @@ import keras
 
 from tfnets.models.layers import BatchNormalization, PixelScaling
 
-# N(0, sqrt(2 / (kernel height * kernel width * output channels))), He et al. 2015.
-HE_FAN_OUT = keras.initializers.VarianceScaling(2.0, 'fan_out', 'untruncated_normal')
+
+def he_fan_out():
+    """N(0, sqrt(2 / (kernel height * kernel width * output channels))), He et al. 2015.
+
+    A new one for each layer: an initializer of Keras draws the same numbers whenever it is called.
+    """
+    return keras.initializers.VarianceScaling(2.0, 'fan_out', 'untruncated_normal')
 
 
 def pixels(scaling='torch'):
@@ -26,7 +31,7 @@ def pixels(scaling='torch'):
     return entrance, PixelScaling(scaling, name='scaling')(entrance)
 
 
-def convolution(x, channels, name, kernel=1, stride=1, groups=1, use_bias=False):
+def convolution(x, channels, name, kernel=1, stride=1, groups=1, use_bias=False, initializer=None):
     """A convolution that pads kernel // 2 zeros on every side, whatever the stride."""
     if stride > 1 and kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=f'{name}.padding')(x)
@@ -37,7 +42,7 @@ def convolution(x, channels, name, kernel=1, stride=1, groups=1, use_bias=False)
         padding='valid' if stride > 1 else 'same',
         groups=groups,
         use_bias=use_bias,
-        kernel_initializer=HE_FAN_OUT,
+        kernel_initializer=initializer or he_fan_out(),
         name=name,
     )(x)
 
@@ -88,17 +93,18 @@ def squeeze_excite(x, inner, name, activation='relu'):
     return keras.layers.Multiply(name=f'{name}.excite.scale')([x, y])
 
 
-def head(x, num_classes):
+def head(x, num_classes, kernel_initializer=None, bias_initializer=None):
     """Global average pooling and the classifier, whose logits are float32 under every policy.
 
-    The classifier starts as PyTorch's linear layer does: uniform in +-1 / sqrt(inputs).
+    The classifier starts as PyTorch's linear layer does, uniform in +-1 / sqrt(inputs), kernel and
+    bias alike, unless told otherwise.
     """
     bound = x.shape[-1] ** -0.5
     x = keras.layers.GlobalAveragePooling2D(name='head.pool')(x)
     return keras.layers.Dense(
         num_classes,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+        kernel_initializer=kernel_initializer or keras.initializers.RandomUniform(-bound, bound),
+        bias_initializer=bias_initializer or keras.initializers.RandomUniform(-bound, bound),
         dtype='float32',
         name='classifier',
     )(x)

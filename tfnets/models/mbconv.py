@@ -397,7 +397,7 @@ def _norm(x, name, activation=None):
 
 
 def _kernels(style):
-    return blocks.HE_FAN_OUT if style.he_kernels else 'glorot_uniform'
+    return blocks.he_fan_out() if style.he_kernels else 'glorot_uniform'
 
 
 def _classifier(x, num_classes, style):

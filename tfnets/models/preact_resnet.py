@@ -118,7 +118,8 @@ def _network(stages, num_classes, stem, stride_in):
         bare = stem == 'imagenet' and name == 'stage1.unit1'
         x = _unit(x, width, stride, stride_in, name, output, preactivate=not bare)
     x = _batch_norm_relu(x, 'head')
-    return keras.Model(pixels, blocks.head(x, num_classes), name='preact_resnet')
+    logits = blocks.head(x, num_classes, bias_initializer='zeros')  # as both official codes
+    return keras.Model(pixels, logits, name='preact_resnet')
 
 
 def _units(stages):
@@ -157,7 +158,8 @@ def _bn_conv_relu_network(stages, num_classes, stem):
     pooling. As a branch ends with a ReLU, what it adds is never negative, and the sum can only
     grow from unit to unit: what the paper's section 4 argues against. The image itself is
     normalised by a BN over its three channels, and the moving statistics follow each batch at 0.9
-    (momentum 0.1 in Keras' terms), as in that project's code.
+    (momentum 0.1 in Keras' terms), as in that project's code. So are the initial weights: Xavier's
+    normal kernels, N(0, 0.01) in the classifier, no bias.
     """
     pixels, x = blocks.pixels()
     if stem == 'imagenet':
@@ -172,7 +174,9 @@ def _bn_conv_relu_network(stages, num_classes, stem):
         y = _norm_conv_relu(y, width // 4, name, kernel=3, stride=stride, suffix='2')
         y = _norm_conv_relu(y, width, name, suffix='3')
         x = keras.layers.Add(name=output)([y, shortcut])
-    return keras.Model(pixels, blocks.head(x, num_classes), name='bn_conv_relu_resnet')
+    kernels = keras.initializers.RandomNormal(stddev=0.01)
+    logits = blocks.head(x, num_classes, kernels, 'zeros')
+    return keras.Model(pixels, logits, name='bn_conv_relu_resnet')
 
 
 def _norm_conv_relu(x, channels, name, kernel=1, stride=1, suffix=''):
@@ -182,4 +186,5 @@ def _norm_conv_relu(x, channels, name, kernel=1, stride=1, suffix=''):
 
 
 def _biased(x, channels, name, kernel, stride):
-    return blocks.convolution(x, channels, name, kernel, stride, use_bias=True)
+    xavier = keras.initializers.GlorotNormal()
+    return blocks.convolution(x, channels, name, kernel, stride, 1, True, xavier)

@@ -1,8 +1,9 @@
 """Bottleneck ResNet (He et al., CVPR 2016), as wide as one likes: teachers, and their thin nets.
 
-These are the networks of torchvision (stride in the 3x3 convolution, 'v1.5'; Wide ResNet's widening
-of the 3x3 alone), in which Go Wide, Then Narrow and FixRes were written. keras.applications' ResNet
-is another network: stride in the first 1x1, biases, other scaling of pixels.
+These are the networks of torchvision (stride in the 3x3 convolution, 'v1.5'; Wide ResNet's
+widening of the 3x3 alone), in which Go Wide, Then Narrow and FixRes were written. One thing starts
+otherwise: the last gamma of each unit is zero, as in Big-Little's official code.
+keras.applications' ResNet is another network: stride in the first 1x1, biases, other scaling.
 """
 
 import keras

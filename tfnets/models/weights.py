@@ -26,6 +26,9 @@ _TORCH_SUFFIXES = ('.pth', '.pt', '.tar', '.bin', '.safetensors')
 def load(model, path, *, new_head=False, name=None, layout=None):
     """Gives a model all weights of a file.
 
+    Names, where the file has any, and shapes are compared, not what the network does with them: one
+    with bilinear upsampling takes the weights of one with nearest.
+
     Args:
         model: functional keras.Model of this library.
         path: of a Keras file (`.weights.h5`, `.keras`, or the `.h5` of Keras 2), or of a PyTorch
@@ -43,14 +46,14 @@ def load(model, path, *, new_head=False, name=None, layout=None):
     """
     path, name = str(path), name or model.name
     if not pathlib.Path(path).is_file():
-        raise InputError(f'--weights={path}: there is no such file')
+        raise InputError(f'{path}: there is no such file of weights')
     if path.endswith(_KERAS_SUFFIXES):
         tensors, places = _keras_file(path, model, layout)
     elif path.endswith(_TORCH_SUFFIXES):
         tensors, places = _torch_file(path, model, name)
     else:
         known = ', '.join((*_KERAS_SUFFIXES, *_TORCH_SUFFIXES))
-        raise InputError(f'--weights={path}: expected a file that ends in one of {known}')
+        raise InputError(f'{path}: expected a file of weights that ends in one of {known}')
     _place(tensors, places, model, new_head, path, name)
 
 
@@ -98,15 +101,25 @@ def _place(tensors, places, model, new_head, path, name):
         for key, (label, variable) in places.items()
         if key in tensors and tensors[key].shape != tuple(variable.shape)
     }
-    if missing or unexpected or reshaped:
+    strange = [
+        label
+        for key, (label, _) in places.items()
+        if key in tensors and not _is_finite(tensors[key])
+    ]
+    if missing or unexpected or reshaped or strange:
         shapes = [f'{label}: {got}, expected {want}' for label, (got, want) in reshaped.items()]
         kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
-        advice = '' if missing or unexpected else _advice(reshaped, head)
+        kinds['not of finite numbers'] = strange
+        advice = '' if missing or unexpected or strange else _advice(reshaped, head)
         raise InputError(f'{path}: not the weights of {name}: {_listed(kinds)}{advice}')
     for key, (_, variable) in places.items():
         variable.assign(tensors[key])
     if new_head:
         logging.info('%s: all weights but those of the classifier, which is new', path)
+
+
+def _is_finite(tensor):
+    return np.issubdtype(tensor.dtype, np.number) and bool(np.isfinite(tensor).all())
 
 
 def _listed(kinds):
@@ -124,8 +137,8 @@ def _advice(reshaped, head):
     classes = {got[-1] for got, want in reshaped.values() if got[:-1] == want[:-1]}
     if set(reshaped) <= head and len(classes) == 1:
         return (
-            f'; it has {classes.pop()} classes: build the network for as many (--num_classes), or '
-            'load all but the classifier by --new_head'
+            f'; it has {classes.pop()} classes: build the network for as many (num_classes), or '
+            'load all but the classifier (new_head)'
         )
     return ''
 
@@ -155,7 +168,9 @@ def _keras_file(path, model, layout):
                 layers = _layers_of_keras_2(opened)
                 return _places_in_order(layers, model, layout or model, path)
             tensors = _tensors_of_keras_3(opened)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises what it likes over a damaged file
         reason = str(error).strip().partition('\n')[0]
         raise InputError(f'{path}: not a file of weights that Keras wrote ({reason})') from error
     # The layers may be listed as in `model`, or as where it was taken from.
@@ -276,8 +291,7 @@ def _torch_file(path, model, name):
     modules = torch_names.modules(layers)
     if modules is None:
         raise InputError(
-            f'--weights={path}: of {name} no official PyTorch weights are known; expected a Keras '
-            'file'
+            f'{path}: of {name} no official PyTorch weights are known; expected a Keras file'
         )
     places = {
         f'{modules[layer.name]}.{_PARTS[variable.name]}': (label, variable)

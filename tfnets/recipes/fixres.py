@@ -52,6 +52,7 @@ class Plan:
         high_resolution: whether to train another network at the test resolution all along.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: of training and fine-tuning.
+        colours_on_device: see `data.pipeline.Batches`.
     """
 
     resolution: int
@@ -74,6 +75,7 @@ class Plan:
     high_resolution: bool = False
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
+    colours_on_device: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,8 +281,9 @@ class _Recipe:
         return self._batches(source, self._plan.eval_preprocessing, pixels, '')
 
     def _batches(self, source, line, pixels, stream):
-        parsed = preprocessing.parse(line, pixels)
-        return Batches(source, parsed, self._plan.batch_size, self._plan.seed, stream)
+        plan, parsed = self._plan, preprocessing.parse(line, pixels)
+        on_device = plan.colours_on_device
+        return Batches(source, parsed, plan.batch_size, plan.seed, stream, on_device)
 
 
 def treatment(tune, network):

@@ -41,7 +41,7 @@ class TrainingState:
             self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.train = step.training_function(
-            phase.objective,
+            lambda batch, training: phase.objective(phase.data.finish(batch), training),
             variables,
             phase.optimizer.decays(phase.objective.modules.values(), variables),
             self._optimizer,

@@ -241,7 +241,7 @@ class Trainer:
     def _show(self, phase, log):
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
         batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
-        log.images(batch['image'][:16].numpy())
+        log.images(phase.data.finish(batch)['image'][:16].numpy())
         for module in phase.objective.modules.values():
             log.graph(module, phase.data.preprocessing.resolution)
 

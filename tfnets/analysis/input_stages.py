@@ -1,0 +1,115 @@
+"""How fast the input is, stage by stage, beside the decoder's own limit and the straight way."""
+
+import itertools
+
+import tensorflow as tf
+
+from tfnets.data import operations, pipeline
+
+
+def contestants(batches, examples):
+    """Functions that each prepare so many examples of the walk, one stage more than the last.
+
+    Args:
+        batches: data.pipeline.Batches of a training line.
+        examples: how many.
+
+    Returns:
+        Dict from a name to a function without arguments: 'read' (the bytes of the files), 'decode'
+        (of the file, or of the crop alone if the line begins with one: the decoder's own limit),
+        one for each operation, '+ batch' (what training gets), and, for a line that begins with a
+        crop, 'straight way'.
+    """
+    line = batches.preprocessing
+
+    def upto(count):
+        def prepare(encoded, seed):
+            value = encoded
+            for place, step in enumerate(line.steps[:count]):
+                value = step(value, line.own_seed(seed, place))
+            return value
+
+        return prepare
+
+    stages = {'read': lambda encoded, seed: encoded, 'decode': _decode(line)}
+    start = len(line.steps) - len(line.colours)
+    for count in range(1 if line.crops else 2, start + 1):
+        stages[f'+ {line.steps[count - 1].name}'] = upto(count)
+    if line.colours:
+        names = ', '.join(step.name for _, step in line.colours)
+        stages[f'+ {names}'] = line
+    if line.crops:
+        stages['straight way'] = _straight(line)
+    made = {name: _walk(batches, stage, examples) for name, stage in stages.items()}
+    whole = {'+ batch': _batched(batches, examples)}
+    return {**{name: run for name, run in made.items() if name != 'straight way'}, **whole, **made}
+
+
+def _decode(line):
+    """The least that has to be done: the file, or the part that the crop needs, decoded."""
+    if not line.crops:
+        return lambda encoded, seed: operations.decode(encoded)
+
+    def decode(encoded, seed):
+        _, box = line.crop_box(encoded, seed)
+        return operations.decode_box(encoded, box)
+
+    return decode
+
+
+def _straight(line):
+    """The same operations as they are written without care: whole file, floats, one by one."""
+
+    def prepare(encoded, seed):
+        size, box = line.crop_box(encoded, seed)
+        image = tf.cast(operations.decode(encoded), tf.float32)
+        image = tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3])
+        given = line.steps[0].arguments
+        image = tf.image.resize(
+            image,
+            (given['size'], given['size']),
+            given['interpolation'],
+            antialias=given['antialias'],
+        )
+        for place, step in itertools.islice(enumerate(line.steps), 1, None):
+            straight = _straight_jitter if step.name == 'color_jitter' else type(step).__call__
+            image = straight(step, image, line.own_seed(seed, place))
+        return operations.as_uint8(image)
+
+    return prepare
+
+
+def _straight_jitter(step, image, seed):
+    """Colour jitter by tf.image, one function after the other."""
+    drawn = step.draw(seed)
+    image = image / 255
+    functions = (
+        lambda image: tf.image.adjust_brightness(image, drawn[0] - 1),
+        lambda image: tf.image.adjust_contrast(image, drawn[1]),
+        lambda image: tf.image.adjust_saturation(image, drawn[2]),
+    )
+    for place in range(3):
+        choices = [lambda f=f, image=image: f(image) for f in functions]
+        image = tf.switch_case(tf.cast(drawn[3 + place], tf.int32), choices)
+        image = tf.clip_by_value(image, 0.0, 1.0)
+    return 255 * image
+
+
+def _walk(batches, stage, examples):
+    dataset = pipeline.examples(batches, stage, examples)
+
+    def run():
+        for _ in dataset:
+            pass
+
+    return run
+
+
+def _batched(batches, examples):
+    steps = -(-examples // batches.batch_size)
+
+    def run():
+        for _ in pipeline.training_dataset(batches, 0, steps):
+            pass
+
+    return run
