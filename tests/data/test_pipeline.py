@@ -457,3 +457,22 @@ def test_a_line_without_colours_leaves_nothing_to_the_device(load):
     batch = next(iter(training_dataset(batches, 0, 1)))
     assert 'colours' not in batch
     assert batches.finish(batch) is batch
+
+
+def test_a_data_service_gives_every_batch_of_the_walk_once(load):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
+    address = dispatcher.target.removeprefix('grpc://')
+    workers = [service.WorkerServer(service.WorkerConfig(address, port=0)) for _ in range(2)]
+    line = parse('decode_inception_crop(6) | flip_lr | brightness(0.2)', 6)
+    here = Batches(load('memory'), line, 4, seed=5)
+    there = dataclasses.replace(here, service=dispatcher.target)
+
+    def content(batches):
+        return sorted(
+            (batch['seed'].numpy().tobytes(), batch['image'].numpy().tobytes())
+            for batch in training_dataset(batches, 2, 12)
+        )
+
+    assert content(there) == content(here)
+    del workers

@@ -218,6 +218,8 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--resolutions=64,big'], 'big'),
         (['--weights=/no/such/file'], 'no such file'),
         (['--new_head'], 'no --weights'),
+        (['--data_service=host:5000'], 'grpc://host:port'),
+        (['--data_service=grpc://host:5000'], '--cache=disk'),
         (['--strategy=mirrored', '--logical_devices=2', '--batch_size=63'], 'as 64'),
         (['--dataset=no_such_set'], '--dataset=no_such_set'),
         (['--dataset=sample', '--train_split=holiday'], 'holiday'),

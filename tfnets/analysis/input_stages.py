@@ -106,10 +106,10 @@ def _walk(batches, stage, examples):
 
 
 def _batched(batches, examples):
-    steps = -(-examples // batches.batch_size)
+    dataset = pipeline.training_dataset(batches, 0, -(-examples // batches.batch_size))
 
     def run():
-        for _ in pipeline.training_dataset(batches, 0, steps):
+        for _ in dataset:
             pass
 
     return run

@@ -31,6 +31,8 @@ class Batches:
         stream: a name that is mixed into the seed, so that two phases of one run differ.
         colours_on_device: whether the operations of colour that end a training line are only drawn
             here, and done by `finish`, on a whole batch.
+        service: address of a tf.data service whose workers prepare the training batches (grpc://
+            host:port), of a Source that they can read too; see `_served`.
     """
 
     source: Source | StreamedSource
@@ -39,6 +41,7 @@ class Batches:
     seed: int = 0
     stream: str = ''
     colours_on_device: bool = False
+    service: str | None = None
 
     def finish(self, batch):
         """What is left to be done to a training batch where the network is: its colours.
@@ -82,6 +85,8 @@ def training_dataset(batches, start, stop, context=None):
     """
     share = _Share(batches.batch_size, context)
     dataset, locate = _walk(batches, share, start, stop)
+    if batches.service:
+        dataset = _by_step(share, start, stop)
 
     def prepared(*element):
         position, example = locate(*element)
@@ -89,7 +94,8 @@ def training_dataset(batches, start, stop, context=None):
         return example | _pixels(batches, example['image'], seed) | {'seed': seed}
 
     dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
-    return _batched(dataset, share)
+    dataset = _batched(dataset, share)
+    return _served(dataset, batches.service) if batches.service else dataset
 
 
 def evaluation_dataset(batches, context=None):
@@ -270,6 +276,23 @@ def _walk(batches, share, start, stop):
         return position, source.example(_index(batches, position))
 
     return share.positions(start, stop), locate
+
+
+def _by_step(share, start, stop):
+    """The positions of this process, in pieces of a step each, which workers share out."""
+    steps = tf.data.Dataset.range(start, stop)
+    return steps.flat_map(lambda step: share.positions(step, step + 1))
+
+
+def _served(dataset, address):
+    """Has workers on other hosts prepare the batches.
+
+    Each batch is prepared by one worker and is the very batch that it would be here, but batches
+    come in the order in which the workers finish them: such a run is not repeated to the bit.
+    """
+    service = tf.data.experimental.service
+    policy = service.ShardingPolicy.DYNAMIC
+    return dataset.apply(service.distribute(policy, address)).prefetch(tf.data.AUTOTUNE)
 
 
 def _pixels(batches, encoded, seed):

@@ -35,6 +35,14 @@ def model_and_input():
         )
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
+    service = FLAGS.data_service
+    if service and not service.startswith('grpc://'):
+        raise InputError(f'--data_service={service}: expected grpc://host:port')
+    if service and FLAGS.cache != 'disk':
+        raise InputError(
+            f'--data_service, --cache={FLAGS.cache}: workers on other hosts read the photos from '
+            'files; say --cache=disk, and --cache_dir for a folder that all of them share'
+        )
     if FLAGS.new_head and not weights:
         raise InputError('--new_head: there are no --weights, so that the whole network is new')
 

@@ -16,6 +16,7 @@ CHANGEABLE = (
     'overwrite',
     'dry_run',
     'skip_damaged',
+    'data_service',
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
@@ -113,6 +114,13 @@ def define_input(train_preprocessing, eval_preprocessing):
         False,
         'Do the operations of colour that end --train_preprocessing on the device, batch by batch; '
         'what they draw is the same, and pixels are to 1 level.',
+    )
+    flags.DEFINE_string(
+        'data_service',
+        None,
+        'grpc://host:port of a tf.data service (see serve_data) whose workers prepare the training '
+        'batches. They read the photos themselves: --cache=disk with a --cache_dir that all share. '
+        'The order of batches is then theirs, so that such a run is not repeated to the bit.',
     )
 
 

@@ -163,6 +163,7 @@ def make_plan():
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
         colours_on_device=FLAGS.augment_on_device,
+        service=FLAGS.data_service,
     )
 
 

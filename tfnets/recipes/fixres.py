@@ -53,6 +53,7 @@ class Plan:
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: of training and fine-tuning.
         colours_on_device: see `data.pipeline.Batches`.
+        service: see `data.pipeline.Batches`.
     """
 
     resolution: int
@@ -76,6 +77,7 @@ class Plan:
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
     colours_on_device: bool = False
+    service: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,8 +284,8 @@ class _Recipe:
 
     def _batches(self, source, line, pixels, stream):
         plan, parsed = self._plan, preprocessing.parse(line, pixels)
-        on_device = plan.colours_on_device
-        return Batches(source, parsed, plan.batch_size, plan.seed, stream, on_device)
+        placement = (plan.colours_on_device, plan.service)
+        return Batches(source, parsed, plan.batch_size, plan.seed, stream, *placement)
 
 
 def treatment(tune, network):

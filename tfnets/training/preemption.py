@@ -41,4 +41,4 @@ def _handle(number, _):
     if again and number == signal.SIGINT:
         raise KeyboardInterrupt
     if not _deferred:
-        raise Preempted('between two phases, nothing was lost')
+        raise Preempted('nothing was lost')
