@@ -28,7 +28,7 @@ def photo(number):
     return tf.io.encode_png(pixels).numpy()
 
 
-class Shots(tfds.core.GeneratorBasedBuilder):
+class GreyPhotos(tfds.core.GeneratorBasedBuilder):
     """Grey photos, as bright as their number; some may be replaced by other files."""
 
     VERSION = tfds.core.Version('1.0.0')
@@ -55,14 +55,14 @@ class Shots(tfds.core.GeneratorBasedBuilder):
 
 def prepare(data_dir, replaced=None):
     """Prepares the data set in three files of ten photos."""
-    builder = Shots(data_dir=data_dir)
+    builder = GreyPhotos(data_dir=data_dir)
     builder.replaced = replaced or {}
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
     return data_dir
 
 
 def shard(data_dir, number, split='train'):
-    (path,) = pathlib.Path(data_dir).rglob(f'shots-{split}.tfrecord-{number:05}-of-*')
+    (path,) = pathlib.Path(data_dir).rglob(f'grey_photos-{split}.tfrecord-{number:05}-of-*')
     return path
 
 
@@ -105,7 +105,7 @@ def damaged_set(tmp_path_factory):
 
 
 def load(data_dir, cache, split='train'):
-    return sources.load('shots', split, data_dir, cache, data_dir / 'cache')
+    return sources.load('grey_photos', split, data_dir, cache, data_dir / 'cache')
 
 
 def batches(source, line='center_crop(6)', batch_size=4):
@@ -164,7 +164,11 @@ def test_a_stream_that_meets_a_damaged_photo_names_all_of_them(damaged_set, line
     with pytest.raises(InputError) as error, pipeline.naming_damage(source):
         for _ in training_dataset(batches(source, line), 0, 9):
             pass
-    for part in ('--dataset=shots, train', '7 of 30', 'shots-train.tfrecord-00000-of-00003__3'):
+    for part in (
+        '--dataset=grey_photos, train',
+        '7 of 30',
+        'grey_photos-train.tfrecord-00000-of-00003__3',
+    ):
         assert part in str(error.value)
     assert 'and 2 more' in str(error.value) and '--skip_damaged' in str(error.value)
     assert '\n' not in str(error.value)
@@ -217,7 +221,9 @@ def test_an_evaluation_without_damaged_photos_is_counted(
     source = load(damaged_set, cache)
     if cache == 'memory':
         skip_damaged(False)
-        with pytest.raises(InputError, match=r'shots, train: 7 of 30 files.*__3,.*--skip_damaged'):
+        with pytest.raises(
+            InputError, match=r'grey_photos, train: 7 of 30 files.*__3,.*--skip_damaged'
+        ):
             objects.sound(source, training=False)
     skip_damaged(True)
     kept = objects.sound(source, training=False, folder=tmp_path)
@@ -247,7 +253,7 @@ def test_a_run_on_a_stream_cannot_leave_photos_out_later(damaged_set, skip_damag
     for _ in range(2):
         assert objects.sound(source, training=True, folder=tmp_path) is source
     skip_damaged(True)
-    with pytest.raises(InputError, match='--skip_damaged: .*shots, train.*--overwrite'):
+    with pytest.raises(InputError, match='--skip_damaged: .*grey_photos, train.*--overwrite'):
         objects.sound(source, training=True, folder=tmp_path)
     # An evaluation has no order to keep to.
     assert len(objects.sound(source, training=False, folder=tmp_path)) == COUNT - len(DAMAGED)
@@ -286,7 +292,12 @@ def test_a_shard_that_is_cut_short_is_named_before_anything_is_read(whole_set, c
     for split in ('train', 'train[:3]'):
         with pytest.raises(InputError) as error:
             load(whole_set, cache, split)
-        for part in ('--dataset=shots', str(path), f'{left} whole records, expected 10', 'anew'):
+        for part in (
+            '--dataset=grey_photos',
+            str(path),
+            f'{left} whole records, expected 10',
+            'anew',
+        ):
             assert part in str(error.value)
     assert len(load(whole_set, cache, 'test')) == COUNT  # in files of its own
 
@@ -311,7 +322,7 @@ def test_a_missing_shard_is_named(whole_set):
     path.unlink()
     with pytest.raises(InputError, match=f'{path}: No such file') as error:
         load(whole_set, 'none')
-    assert '--dataset=shots' in str(error.value)
+    assert '--dataset=grey_photos' in str(error.value)
 
 
 @pytest.mark.parametrize('cache', ['memory', 'disk', 'none'])
@@ -342,7 +353,7 @@ def test_sizes_that_were_counted_otherwise_do_no_harm(whole_set):
 
 @pytest.mark.parametrize('cache', ['memory', 'disk', 'none'])
 def test_a_label_out_of_range_is_named(whole_set, cache, monkeypatch):
-    monkeypatch.setattr(Shots, 'classes', 17)
+    monkeypatch.setattr(GreyPhotos, 'classes', 17)
     for path in whole_set.rglob('label.labels.txt'):
         path.write_text('\n'.join(str(number) for number in range(17)))
     with pytest.raises(InputError) as error:

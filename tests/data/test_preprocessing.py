@@ -119,6 +119,7 @@ def test_a_line_is_its_operations_from_left_to_right():
         'high': 0.7,
         'interpolation': 'bilinear',
         'antialias': True,
+        'reduced': False,
     }
     assert parsed.steps[1].arguments == {}
 

@@ -15,10 +15,9 @@ def contestants(batches, examples):
         examples: how many.
 
     Returns:
-        Dict from a name to a function without arguments: 'read' (the bytes of the files), 'decode'
-        (of the file, or of the crop alone if the line begins with one: the decoder's own limit),
-        one for each operation, '+ batch' (what training gets), and, for a line that begins with a
-        crop, 'straight way'.
+        Dict from a name to a function without arguments: 'decode' (of the file, or of the crop
+        alone if the line begins with one: the decoder's own limit), 'read' (the bytes alone), one for each operation, '+ batch' (what training gets, the colours that end the line
+        done), and, for a line that begins with a crop, 'straight way'.
     """
     line = batches.preprocessing
 
@@ -31,18 +30,15 @@ def contestants(batches, examples):
 
         return prepare
 
-    stages = {'read': lambda encoded, seed: encoded, 'decode': _decode(line)}
+    stages = {'decode': _decode(line), 'read': lambda encoded, seed: encoded}
     start = len(line.steps) - len(line.colours)
     for count in range(1 if line.crops else 2, start + 1):
         stages[f'+ {line.steps[count - 1].name}'] = upto(count)
-    if line.colours:
-        names = ', '.join(step.name for _, step in line.colours)
-        stages[f'+ {names}'] = line
+    runs = {name: _walk(batches, stage, examples) for name, stage in stages.items()}
+    runs['+ batch'] = _batched(batches, examples)
     if line.crops:
-        stages['straight way'] = _straight(line)
-    made = {name: _walk(batches, stage, examples) for name, stage in stages.items()}
-    whole = {'+ batch': _batched(batches, examples)}
-    return {**{name: run for name, run in made.items() if name != 'straight way'}, **whole, **made}
+        runs['straight way'] = _walk(batches, _straight(line), examples)
+    return runs
 
 
 def _decode(line):

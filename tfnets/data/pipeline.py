@@ -30,7 +30,7 @@ class Batches:
         seed: int, of order and augmentation; not used by an evaluation.
         stream: a name that is mixed into the seed, so that two phases of one run differ.
         colours_on_device: whether the operations of colour that end a training line are only drawn
-            here, and done by `finish`, on a whole batch.
+            here, and done by `finish` where the network is.
         service: address of a tf.data service whose workers prepare the training batches (grpc://
             host:port), of a Source that they can read too; see `_served`.
     """
@@ -44,7 +44,7 @@ class Batches:
     service: str | None = None
 
     def finish(self, batch):
-        """What is left to be done to a training batch where the network is: its colours.
+        """What is left to be done to a training batch: its colours, if they are the device's.
 
         Args:
             batch: an element of `training_dataset`.
@@ -94,7 +94,7 @@ def training_dataset(batches, start, stop, context=None):
         return example | _pixels(batches, example['image'], seed) | {'seed': seed}
 
     dataset = dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = _batched(dataset, share)
+    dataset = _batched(dataset, share, _painted(batches))
     return _served(dataset, batches.service) if batches.service else dataset
 
 
@@ -255,7 +255,8 @@ def crop_areas(batches, most=20_000):
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
     dataset = examples(batches, area, min(most, len(batches.source)))
-    return np.fromiter(dataset.as_numpy_iterator(), np.float64)
+    with naming_damage(batches.source):
+        return np.fromiter(dataset.as_numpy_iterator(), np.float64)
 
 
 def _walk(batches, share, start, stop):
@@ -296,12 +297,21 @@ def _served(dataset, address):
 
 
 def _pixels(batches, encoded, seed):
-    """An example's pixels, and what was drawn for colours that are left to the device."""
+    """An example's pixels, and what was drawn for the operations of colour that end the line."""
     line = batches.preprocessing
-    if not (batches.colours_on_device and line.colours):
-        return {'image': line(encoded, seed)}
-    image = operations.as_uint8(line.before_colours(encoded, seed))
-    return {'image': image, 'colours': line.draw_colours(seed)}
+    pixels = {'image': line.before_colours(encoded, seed)}
+    return pixels | {'colours': line.draw_colours(seed)} if line.colours else pixels
+
+
+def _painted(batches):
+    """What does the colours of a whole batch here; None if there is nothing to be done.
+
+    Compiled, it is one loop over the pixels instead of one for each addition and multiplication; on
+    a batch, because calling something compiled takes as long as the colours of some images.
+    """
+    if batches.colours_on_device or not batches.preprocessing.colours:
+        return None
+    return tf.function(batches.finish, jit_compile=True, autograph=False)
 
 
 def _as_is(*element):
@@ -372,8 +382,10 @@ class _Share:
         return (place >= self._first) & (place < self._first + self._size)
 
 
-def _batched(dataset, share):
+def _batched(dataset, share, finish=None):
     dataset = dataset.batch(share.replica_batch, drop_remainder=True)
+    if finish:
+        dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

@@ -88,18 +88,15 @@ class Preprocessing:
     def __call__(self, encoded, seed=None):
         """Returns uint8 [height, width, 3]; `encoded` a scalar string, `seed` int32 [2] or None."""
         image = self.before_colours(encoded, seed)
-        if not self.colours:
-            return as_uint8(image)
-        finish = self.apply_colours
-        if image.shape.is_fully_defined():
-            # One loop over the pixels instead of one for each addition and multiplication.
-            finish = tf.function(finish, jit_compile=True, autograph=False)
-        return finish(tf.cast(image, tf.float32), self.draw_colours(seed))
+        return self.apply_colours(image, self.draw_colours(seed)) if self.colours else image
 
     @staticmethod
     def own_seed(seed, place):
-        """The seed of the operation at one place of the line."""
-        return None if seed is None else tf.random.experimental.stateless_fold_in(seed, place)
+        """The seed of the operation at one place of the line, int32 [2].
+
+        Philox, which draws the numbers, takes it as a key: any other key is another stream.
+        """
+        return None if seed is None else tf.bitwise.bitwise_xor(seed, [0x5DEECE66, place + 1])
 
     @property
     def colours(self):
@@ -110,11 +107,11 @@ class Preprocessing:
         return tuple(enumerate(self.steps))[end:]
 
     def before_colours(self, encoded, seed=None):
-        """What the line makes of an image file up to `colours`: uint8 or float32."""
+        """What the line makes of an image file up to `colours`: uint8 [height, width, 3]."""
         value = encoded
         for place, step in enumerate(self.steps[: len(self.steps) - len(self.colours)]):
             value = step(value, self.own_seed(seed, place))
-        return value
+        return as_uint8(value)
 
     def draw_colours(self, seed):
         """Draws all of `colours` for one example: float32 [k], one after the other."""

@@ -76,7 +76,8 @@ def define_data():
         'skip_damaged',
         False,
         'Evaluate without the files that do not decode, instead of stopping. (Training always '
-        'leaves them out, and names them.)',
+        'leaves them out, and names them; of a stream, --cache=none, only with this flag, which '
+        'looks through all of it once.)',
     )
 
 

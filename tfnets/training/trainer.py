@@ -11,7 +11,6 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data import pipeline
-from tfnets.data.source import StreamedSource
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, preemption, step
@@ -154,7 +153,7 @@ class Trainer:
         first = state.step
         count = _next_stop(phase, first, self._steps_per_call) - first
         start = time.monotonic()
-        with _naming_damage(phase.data):
+        with pipeline.naming_damage(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
         distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
         history = {name: values.numpy() for name, values in history.items()}
@@ -240,7 +239,8 @@ class Trainer:
 
     def _show(self, phase, log):
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
-        batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
+        with pipeline.naming_damage(phase.data.source):
+            batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
         log.images(phase.data.finish(batch)['image'][:16].numpy())
         for module in phase.objective.modules.values():
             log.graph(module, phase.data.preprocessing.resolution)
@@ -294,7 +294,7 @@ class Trainer:
             lambda context: pipeline.evaluation_dataset(batches, context)
         )
         function = self._evaluators[objective]
-        with _naming_damage(batches):
+        with pipeline.naming_damage(batches.source):
             return summarize(batches, (scores for batch in data for scores in function(batch)))
 
 
@@ -305,19 +305,3 @@ def _next_stop(phase, step, steps_per_call):
     """
     stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps, *phase.evaluation_steps}
     return min(stop for stop in stops if stop > step)
-
-
-@contextlib.contextmanager
-def _naming_damage(batches):
-    """Says what to do where a streamed photo does not decode; others were looked through before."""
-    try:
-        yield
-    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-        if not isinstance(batches.source, StreamedSource):
-            raise
-        reason = ' '.join(error.message.split())[:300]
-        raise InputError(
-            f'--dataset={batches.source.name}: a streamed photo cannot be read ({reason}); '
-            '--cache=disk or memory looks through all of them first, and names and leaves out '
-            'what is damaged'
-        ) from None

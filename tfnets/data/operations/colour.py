@@ -1,7 +1,7 @@
 """Operations on colour: what each draws from an example's seed, and what that does to pixels.
 
-The two are apart so that the drawing can be the pipeline's and the arithmetic anybody's: that of
-one image on the host, compiled together with its neighbours, or of a batch on the device.
+The two are apart so that the drawing can be the pipeline's, example by example, and the arithmetic
+a batch's: compiled as one, on the host or on the device.
 """
 
 from tfnets.data.operations.base import factor, operation, tf
@@ -78,7 +78,9 @@ def _jitter(images, drawn):
         factor = tf.gather(drawn[..., :3], chosen, batch_dims=drawn.shape.rank - 1)
         factor, which = factor[..., None, None, None], which[..., None, None, None]
         grey = luminance(images)
-        mean = tf.round(tf.reduce_mean(grey, [-3, -2], keepdims=True))
+        # Row by row first: XLA adds up a whole row at once, but not the values within one.
+        mean = tf.reduce_mean(grey, -3, keepdims=True)
+        mean = tf.round(tf.reduce_mean(mean, -2, keepdims=True))
         other = tf.where(which == 0, 0.0, tf.where(which == 1, mean, grey))
         images = tf.clip_by_value(_blend(images, other, factor), 0.0, 255.0)
     return images

@@ -1,6 +1,14 @@
 """Operations that move pixels: resizing, cropping, mirroring."""
 
-from tfnets.data.operations.base import boolean, interpolation_name, number, operation, pixels, tf
+from tfnets.data.operations.base import (
+    as_uint8,
+    boolean,
+    interpolation_name,
+    number,
+    operation,
+    pixels,
+    tf,
+)
 from tfnets.data.operations.chance import level
 
 
@@ -104,7 +112,7 @@ def flip_ud(image, seed):
 
 
 def resized(image, size, interpolation, antialias):
-    """Resizes to (height, width); float32 [height, width, 3] from 0 to 255."""
+    """Resizes to (height, width); uint8 [height, width, 3], as Pillow's images are."""
     image = tf.image.resize(image, size, method=interpolation, antialias=antialias)
     overshoots = interpolation not in ('nearest', 'bilinear', 'area')
-    return tf.clip_by_value(image, 0.0, 255.0) if overshoots else image
+    return as_uint8(image) if overshoots else tf.cast(tf.round(image), tf.uint8)
