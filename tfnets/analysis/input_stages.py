@@ -16,8 +16,9 @@ def contestants(batches, examples):
 
     Returns:
         Dict from a name to a function without arguments: 'decode' (of the file, or of the crop
-        alone if the line begins with one: the decoder's own limit), 'read' (the bytes alone), one for each operation, '+ batch' (what training gets, the colours that end the line
-        done), and, for a line that begins with a crop, 'straight way'.
+        alone if the line begins with one: the decoder's own limit), 'read' (the bytes alone), one
+        for each operation, '+ batch' (what training gets, the colours that end the line done), and,
+        for a line that begins with a crop, 'straight way'.
     """
     line = batches.preprocessing
 

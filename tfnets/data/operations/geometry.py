@@ -1,6 +1,7 @@
 """Operations that move pixels: resizing, cropping, mirroring."""
 
 from tfnets.data.operations.base import (
+    as_float,
     as_uint8,
     boolean,
     interpolation_name,
@@ -113,6 +114,8 @@ def flip_ud(image, seed):
 
 def resized(image, size, interpolation, antialias):
     """Resizes to (height, width); uint8 [height, width, 3], as Pillow's images are."""
+    if interpolation == 'bilinear' and not antialias:
+        image = as_float(image)  # TensorFlow's loop over floats is the faster one
     image = tf.image.resize(image, size, method=interpolation, antialias=antialias)
     overshoots = interpolation not in ('nearest', 'bilinear', 'area')
     return as_uint8(image) if overshoots else tf.cast(tf.round(image), tf.uint8)
