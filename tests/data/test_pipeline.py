@@ -448,7 +448,7 @@ def test_colours_left_to_the_device_are_those_of_the_host(load):
         assert finished.keys() == ours.keys()
         np.testing.assert_array_equal(finished['seed'], ours['seed'])
         difference = np.abs(finished['image'].numpy().astype(int) - ours['image'].numpy())
-        assert difference.max() <= 2 and (difference > 1).mean() < 0.01
+        assert difference.max() <= 1
 
 
 def test_a_line_without_colours_leaves_nothing_to_the_device(load):

@@ -8,20 +8,26 @@ import re
 from tfnets.errors import InputError
 
 PRESETS = {
-    # imagenet-train.py of IBM/BigLittleNet, torchvision's transforms.
+    # imagenet-train.py of IBM/BigLittleNet, by torchvision's transforms.
     'imagenet_train': 'decode_inception_crop(resolution) | flip_lr',
-    'big_little_train': (
-        'decode_inception_crop(resolution) | flip_lr | color_jitter(0.4, 0.4, 0.4)'
-    ),
-    'imagenet_eval': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
-    # The same without the average over all pixels that a shrunk one covers: as TensorFlow's own
-    # pipelines are, twice as fast to prepare.
+    'big_little_train': 'decode_inception_crop(resolution) | flip_lr | color_jitter(0.4, 0.4, 0.4)',
+    # Without the average over all pixels that a shrunk one covers, as TensorFlow's own pipelines
+    # are; more than twice as fast to prepare.
     'imagenet_train_fast': 'decode_inception_crop(resolution, antialias=False) | flip_lr',
-    # FixRes, imnet_finetune: what is tested is also what is fine-tuned on.
-    'fixres_train': ('decode_inception_crop(resolution) | flip_lr | color_jitter(0.3, 0.3, 0.3)'),
+    'imagenet_eval': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
+    # FixRes, imnet_resnet50_scratch and imnet_finetune.
+    'fixres_train': 'decode_inception_crop(resolution) | flip_lr | color_jitter(0.3, 0.3, 0.3)',
     'fixres_test': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
     'cifar_train': 'random_crop(resolution, 4) | flip_lr',
     'cifar_eval': 'resize(resolution)',
+    # The DeepLearning_MiniProjects on Caltech-256, whose evaluation squashes the image instead. Half
+    # of the images keep their tone, a quarter get another brightness and contrast, a quarter are
+    # equalized.
+    'caltech256_train': (
+        'resize_short_side(resolution * 256 / 224) | flip_lr | shift_scale_rotate | '
+        'brightness_contrast(0.1, 1 / 3) | equalize(1 / 4) | random_crop(resolution)'
+    ),
+    'caltech256_eval': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
     # AdamStein97.
     'cats_vs_dogs_train': (
         'decode_area_crop(resolution, 0.2, 0.7, antialias=False) | flip_lr | brightness(0.25) | '
