@@ -20,7 +20,7 @@ PRESETS = {
     'fixres_test': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
     'cifar_train': 'random_crop(resolution, 4) | flip_lr',
     'cifar_eval': 'resize(resolution)',
-    # The DeepLearning_MiniProjects on Caltech-256, whose evaluation squashes the image instead. Half
+    # The DeepLearning_MiniProjects on Caltech-256, whose evaluation squashes images instead. Half
     # of the images keep their tone, a quarter get another brightness and contrast, a quarter are
     # equalized.
     'caltech256_train': (
