@@ -99,10 +99,9 @@ def bl_resnext(
     Raises:
         InputError: if an argument is out of its range.
     """
-    config = BigLittleConfig(
-        _units(depth), alpha, beta, cardinality, basewidth, upsampling=upsampling
-    )
-    return big_little(config, num_classes, f'bl_resnext{depth}_{cardinality}x{basewidth}d')
+    shape = (_units(depth), alpha, beta, cardinality, basewidth)
+    name = f'bl_resnext{depth}_{cardinality}x{basewidth}d'
+    return big_little(BigLittleConfig(*shape, upsampling=upsampling), num_classes, name)
 
 
 def bl_seresnext(
@@ -116,10 +115,10 @@ def bl_seresnext(
     upsampling='nearest',
 ):
     """Big-Little ResNeXt with squeeze-excite (official blseresnext.py); see `bl_resnext`."""
-    config = BigLittleConfig(
-        _units(depth), alpha, beta, cardinality, basewidth, squeeze=True, upsampling=upsampling
-    )
-    return big_little(config, num_classes, f'bl_seresnext{depth}_{cardinality}x{basewidth}d')
+    shape = (_units(depth), alpha, beta, cardinality, basewidth)
+    name = f'bl_seresnext{depth}_{cardinality}x{basewidth}d'
+    config = BigLittleConfig(*shape, squeeze=True, upsampling=upsampling)
+    return big_little(config, num_classes, name)
 
 
 def big_little(config, num_classes, name='big_little'):

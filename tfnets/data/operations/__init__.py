@@ -10,14 +10,9 @@ from tfnets.data.operations import (  # noqa: F401 - they fill OPERATIONS
     warping,
 )
 from tfnets.data.operations.base import OPERATIONS, as_uint8, number, tf
+from tfnets.data.operations.boxes import area_box, inception_box
 from tfnets.data.operations.colour import is_colour
-from tfnets.data.operations.decoding import (
-    area_box,
-    decode,
-    decode_box,
-    image_size,
-    inception_box,
-)
+from tfnets.data.operations.decoding import decode, decode_box, image_size
 
 __all__ = [
     'OPERATIONS',

@@ -10,6 +10,7 @@ from tfnets.data.operations.base import (
     shares,
     tf,
 )
+from tfnets.data.operations.boxes import area_box, inception_box
 from tfnets.data.operations.geometry import resized
 
 # TensorFlow's own choice, INTEGER_FAST, is no faster with today's libjpeg-turbo, one level off on
@@ -110,63 +111,6 @@ def image_size(encoded):
         lambda: tf.io.extract_jpeg_shape(encoded)[:2],
         lambda: tf.shape(tf.io.decode_image(encoded, channels=3, expand_animations=False))[:2],
     )
-
-
-def area_box(size, seed, low, high):
-    """Draws the square of `decode_area_crop`.
-
-    Args:
-        size: pixels32 [2], height and width.
-        seed: int32 [2].
-        low: least share of the area.
-        high: greatest share of the area.
-
-    Returns:
-        int32 [4]: top, left, height, width.
-    """
-    sides = tf.cast(size, tf.float32)
-    most = tf.reduce_min(sides) / tf.reduce_max(sides)
-    draw = tf.random.stateless_uniform([3], seed)
-    low, high = tf.minimum(low, most), tf.minimum(high, most)
-    share = low + draw[0] * (high - low)
-    side = tf.round(tf.sqrt(share * sides[0] * sides[1]))
-    side = tf.clip_by_value(side, 1.0, tf.reduce_min(sides))
-    corner = tf.floor(draw[1:] * (sides - side + 1))
-    corner = tf.minimum(corner, sides - side)
-    return tf.cast(tf.concat([corner, [side, side]], 0), tf.int32)
-
-
-def inception_box(size, seed, area, ratio):
-    """Draws the rectangle of `decode_inception_crop`: the first of ten tries that fits.
-
-    If none fits, it is the largest one in the middle whose ratio is allowed.
-
-    Args:
-        size: pixels32 [2], height and width.
-        seed: int32 [2].
-        area: least and greatest share of the area.
-        ratio: least and greatest width over height.
-
-    Returns:
-        int32 [4]: top, left, height, width.
-    """
-    sides = tf.cast(size, tf.float32)
-    draw = tf.random.stateless_uniform([4, 10], seed)
-    target = (area[0] + draw[0] * (area[1] - area[0])) * sides[0] * sides[1]
-    low, high = tf.math.log(ratio[0]), tf.math.log(ratio[1])
-    aspect = tf.exp(low + draw[1] * (high - low))
-    tries = tf.round(tf.stack([tf.sqrt(target / aspect), tf.sqrt(target * aspect)]))
-    fits = tf.reduce_all((tries > 0) & (tries <= sides[:, None]), 0)
-    own = sides[1] / sides[0]
-    wide = tf.stack([sides[0], tf.round(sides[0] * ratio[1])])
-    tall = tf.stack([tf.round(sides[1] / ratio[0]), sides[1]])
-    fallback = tf.where(own < ratio[0], tall, tf.where(own > ratio[1], wide, sides))
-    first = tf.argmax(tf.cast(fits, tf.int32))
-    found = tf.reduce_any(fits)
-    box = tf.where(found, tries[:, first], fallback)
-    anywhere = tf.minimum(tf.floor(draw[2:, first] * (sides - box + 1)), sides - box)
-    corner = tf.where(found, anywhere, (sides - box) // 2)
-    return tf.cast(tf.concat([corner, box], 0), tf.int32)
 
 
 def decode_box(encoded, box, least=None):

@@ -1,6 +1,7 @@
 """Operations that cover a part of an image."""
 
 from tfnets.data.operations.base import as_uint8, operation, ratios, shares, tf
+from tfnets.data.operations.boxes import erased_box
 from tfnets.data.operations.chance import level, probability, sometimes
 
 # Of ImageNet, in levels: with these, noise is standard normal once the network has normalized it.
@@ -50,34 +51,11 @@ def random_erasing(
         if fill == 'noise':
             levels = _MEAN + _DEVIATION * tf.random.stateless_normal(shape, noise)
             levels = tf.clip_by_value(levels, 0.0, 255.0)
-        return covered(image, erased_box(shape[:2], where, area, ratio), levels)
+        # Both projects draw height over width.
+        box = erased_box(shape[:2], where, area, (1 / ratio[1], 1 / ratio[0]))
+        return covered(image, box, levels)
 
     return sometimes(change, image, once, probability)
-
-
-def erased_box(size, seed, area, ratio):
-    """Draws the rectangle of `random_erasing`: the first of ten tries that fits, else an empty one.
-
-    Args:
-        size: int32 [2], height and width.
-        seed: int32 [2].
-        area: least and greatest share of the area.
-        ratio: least and greatest height over width.
-
-    Returns:
-        int32 [4]: top, left, height, width.
-    """
-    sides = tf.cast(size, tf.float32)
-    draw = tf.random.stateless_uniform([4, 10], seed)
-    target = (area[0] + draw[0] * (area[1] - area[0])) * sides[0] * sides[1]
-    low, high = tf.math.log(ratio[0]), tf.math.log(ratio[1])
-    aspect = tf.exp(low + draw[1] * (high - low))
-    tries = tf.round(tf.stack([tf.sqrt(target * aspect), tf.sqrt(target / aspect)]))
-    fits = tf.reduce_all(tries < sides[:, None], 0)
-    first = tf.argmax(tf.cast(fits, tf.int32))
-    box = tf.where(tf.reduce_any(fits), tries[:, first], 0.0)
-    corner = tf.minimum(tf.floor(draw[2:, first] * (sides - box + 1)), sides - box)
-    return tf.cast(tf.concat([corner, box], 0), tf.int32)
 
 
 def covered(image, box, levels):
