@@ -823,3 +823,57 @@ def test_a_crop_that_is_not_large_is_not_reduced():
     np.testing.assert_array_equal(
         parse('decode_inception_crop(31, reduced=True)', 31)(encoded, seed), whole
     )
+
+
+# ------------------------------------------------------------------------------------- keys, XLA
+
+
+def test_no_two_examples_and_places_have_one_key():
+    line = parse('decode', 8)
+    keys = set()
+    for position in range(200):
+        seed = tf.cast(tf.random.experimental.stateless_fold_in([3, 5], position), tf.int32)
+        keys |= {tuple(line.own_seed(seed, place).numpy()) for place in range(8)}
+    assert len(keys) == 200 * 8
+
+
+COLOURS = [text for name, text in RANDOM.items() if operations.is_colour(OPERATIONS[name])]
+
+
+@pytest.mark.parametrize('batch', [1, 2, 16])
+@pytest.mark.parametrize(
+    'chain',
+    [
+        'color_jitter(.4, .4, .4) | contrast(.5, 1.5) | saturation(.5, 1.5) | hue(.1)',
+        *(
+            f'{first} | {second}'
+            for first, second in zip(COLOURS, COLOURS[1:] + COLOURS[:1], strict=True)
+        ),
+        ' | '.join(reversed(COLOURS)),
+    ],
+)
+def test_compiled_colours_are_the_plain_ones(chain, batch):
+    line = parse(f'decode | {chain}', 8)
+    photos = sources.load('sample', 'train')
+    images = [parse('resize(32)', 32)(photos.read(index)) for index in range(batch)]
+    drawn = [line.draw_colours(tf.constant([index, 9])) for index in range(batch)]
+    images, drawn = tf.stack(images), tf.stack(drawn)
+    plain = line.apply_colours(images, drawn).numpy().astype(int)
+    compiled = tf.function(line.apply_colours, jit_compile=True)(images, drawn).numpy()
+    assert np.abs(plain - compiled).max() <= 1
+
+
+def test_hue_is_that_of_tensorflow():
+    image = noise(32, 32)
+    line = parse('hue(0.5)', 8)
+    for share in (-0.4, 0.0, 0.13, 0.5):
+        turned = line.apply_colours(image.astype(np.float32), tf.constant([share])).numpy()
+        expected = 255 * tf.image.adjust_hue(image.astype(np.float32) / 255, share).numpy()
+        assert np.abs(turned - expected).max() <= 1
+
+
+def test_the_argument_of_a_named_line_is_one_number():
+    steps = parse('@imagenet_eval(resolution + 32)', 224).steps
+    assert [step.arguments['size'] for step in steps[1:]] == [293, 256]
+    with pytest.raises(InputError):
+        parse(r'@imagenet_eval(\1)', 224)

@@ -24,6 +24,7 @@ def test_the_input_is_measured_stage_by_stage(launch, tmp_path):
         '+ decode_inception_crop',
         '+ flip_lr',
         '+ batch',
+        '+ color_jitter',
         'straight way',
     ]
 

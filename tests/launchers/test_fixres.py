@@ -182,7 +182,8 @@ def test_a_run_dir_that_cannot_be_written_is_one_line(launch, tiny):
 
 def test_the_readmes_python_classifies_a_photo(finished, photos):
     folder, _ = finished
-    (code,) = re.findall(r'```python\n(.*?)```', README.read_text(), re.DOTALL)
+    blocks = re.findall(r'```python\n(.*?)```', README.read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if 'runs/fixres_quickstart' in block]
     photo = photos / 'test' / 'a' / '0.jpg'
     code = code.replace('runs/fixres_quickstart', str(folder)).replace('photo.jpg', str(photo))
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
@@ -218,7 +219,8 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--resolutions=64,big'], 'big'),
         (['--weights=/no/such/file'], 'no such file'),
         (['--new_head'], 'no --weights'),
-        (['--data_service=host:5000'], 'grpc://host:port'),
+        (['--data_service=host:5000', '--cache=disk'], 'grpc://host:port'),
+        (['--data_service=grpc://localhost:1', '--cache=disk'], 'nobody listens'),
         (['--data_service=grpc://host:5000'], '--cache=disk'),
         (['--strategy=mirrored', '--logical_devices=2', '--batch_size=63'], 'as 64'),
         (['--dataset=no_such_set'], '--dataset=no_such_set'),

@@ -38,7 +38,8 @@ def test_a_run_is_fed_by_two_workers(launch, serve, tiny, tmp_path):
     dispatcher, line = serve(f'--port={port}')
     assert line.startswith('dispatcher at ')
     for _ in range(2):
-        _, line = serve('--port=0', f'--dispatcher={address}')
+        worker = ['--port=0', '--address=localhost:%port%', f'--dispatcher={address}']
+        _, line = serve(*worker)
         assert line == f'worker of {address}\n'
     flags = [*tiny, f'--run_dir={tmp_path}/run', f'--data_service={address}']
     done = launch('fixres', *flags, '--cache=disk', f'--cache_dir={tmp_path}/cache')
@@ -50,7 +51,12 @@ def test_a_run_is_fed_by_two_workers(launch, serve, tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ('flag', 'text'),
-    [('--dispatcher=localhost:5000', 'grpc://host:port'), ('--address=here:1', '--dispatcher')],
+    [
+        ('--dispatcher=localhost:5000', 'grpc://host:port'),
+        ('--dispatcher=grpc://localhost:1', 'nobody listens there'),
+        ('--address=here:1', '--dispatcher'),
+        ('--port=70000', 'port'),
+    ],
 )
 def test_bad_flags_are_one_line(launch, flag, text):
     refused = launch('serve_data', flag)

@@ -90,7 +90,10 @@ def test_logits_of_b0_are_those_of_keras_applications():
             if weight.name != 'kernel':
                 weight.assign(weight + rng.normal(0, 0.1, weight.shape))
         layer.momentum = 0.0
-    behind_scaling = keras.Model(theirs.get_layer('normalization').output, theirs.output)
+    (normalization,) = [
+        layer for layer in theirs.layers if isinstance(layer, keras.layers.Normalization)
+    ]
+    behind_scaling = keras.Model(normalization.output, theirs.output)
     behind_scaling(scaled, training=True)
     values = {keras_to_ours(layer.name): layer.get_weights() for layer in layers}
     weighted = [layer for layer in ours.layers if layer.weights]

@@ -1,5 +1,6 @@
 """How fast the input is, stage by stage, beside the decoder's own limit and the straight way."""
 
+import dataclasses
 import itertools
 
 import tensorflow as tf
@@ -17,8 +18,8 @@ def contestants(batches, examples):
     Returns:
         Dict from a name to a function without arguments: 'decode' (of the file, or of the crop
         alone if the line begins with one: the decoder's own limit), 'read' (the bytes alone), one
-        for each operation, '+ batch' (what training gets, the colours that end the line done), and,
-        for a line that begins with a crop, 'straight way'.
+        for each operation, '+ batch', one for the colours that end the line, which are done on
+        batches, and, for a line that begins with a crop, 'straight way'.
     """
     line = batches.preprocessing
 
@@ -34,9 +35,13 @@ def contestants(batches, examples):
     stages = {'decode': _decode(line), 'read': lambda encoded, seed: encoded}
     start = len(line.steps) - len(line.colours)
     for count in range(1 if line.crops else 2, start + 1):
-        stages[f'+ {line.steps[count - 1].name}'] = upto(count)
+        name = f'+ {line.steps[count - 1].name}'
+        stages[f'{name} ({count})' if name in stages else name] = upto(count)
     runs = {name: _walk(batches, stage, examples) for name, stage in stages.items()}
-    runs['+ batch'] = _batched(batches, examples)
+    runs['+ batch'] = _batched(dataclasses.replace(batches, colours_on_device=True), examples)
+    if line.colours and not batches.colours_on_device:
+        names = ', '.join(step.name for _, step in line.colours)
+        runs[f'+ {names}'] = _batched(batches, examples)
     if line.crops:
         runs['straight way'] = _walk(batches, _straight(line), examples)
     return runs

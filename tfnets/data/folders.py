@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
 
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif')
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
 
 
 def is_folder(dataset):

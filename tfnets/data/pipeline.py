@@ -3,6 +3,8 @@
 Training is one endless walk over the data set, a fresh permutation for each epoch. The example at
 position i of that walk, and all randomness that is spent on it, are functions of (seed, i) alone:
 neither the number of processes, nor of parallel calls, nor a restart in between can change them.
+(Colours that end a line are compiled for the batch of one device: for another number of examples
+there a pixel may be rounded otherwise, to the next level.)
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfnets.data import operations
 from tfnets.data.preparing_images import MAX_PIXELS, header_size
@@ -159,13 +162,14 @@ def damaged(source):
     numbers = tf.data.Dataset.range(len(source))
     dataset = tf.data.Dataset.zip(numbers, source.stored() if streamed else numbers)
     dataset = dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    sound = np.zeros(len(source), bool)
     try:
-        sound = _as_set(dataset if streamed else dataset.ignore_errors())
+        _mark(sound, dataset if streamed else dataset.ignore_errors())
     except tf.errors.OpError:
         raise_fault(source)
         # All of them can be read, so that each error is left out under its own number.
-        sound = _as_set(dataset.ignore_errors())
-    return [index for index in range(len(source)) if index not in sound]
+        _mark(sound, dataset.ignore_errors())
+    return np.flatnonzero(~sound).tolist()
 
 
 @contextlib.contextmanager
@@ -182,8 +186,15 @@ def naming_damage(source):
     try:
         yield
     except tf.errors.OpError as error:
-        if 'GetNext' not in error.message:  # not from the data
+        ours = (
+            tf.errors.InvalidArgumentError,
+            tf.errors.DataLossError,
+            tf.errors.NotFoundError,
+            tf.errors.FailedPreconditionError,  # fewer records than there should be
+        )
+        if not isinstance(error, ours) or 'GetNext' not in error.message:  # not from the data
             raise
+        logging.info('a photo cannot be read; looking through all %d of them', len(source))
         bad = damaged(source)
         if not bad:
             raise
@@ -194,8 +205,9 @@ def naming_damage(source):
         ) from None
 
 
-def _as_set(dataset):
-    return {int(index) for index in dataset.as_numpy_iterator()}
+def _mark(sound, dataset):
+    for indices in dataset.batch(1024).as_numpy_iterator():
+        sound[indices[indices >= 0]] = True
 
 
 def _nothing():
@@ -268,8 +280,10 @@ def _walk(batches, share, start, stop):
     """
     source = batches.source
     if isinstance(source, StreamedSource):
-        # Records are passed over before anything in them is parsed.
-        dataset = source.shuffled(_key(batches)).enumerate().skip(start * batches.batch_size)
+        # Whole epochs are left out unread, and records passed over before any of them is parsed.
+        epoch, within = divmod(start * batches.batch_size, len(source))
+        dataset = source.shuffled(_key(batches), epoch)
+        dataset = dataset.enumerate(epoch * len(source)).skip(within)
         dataset = dataset.take((stop - start) * batches.batch_size).filter(share.holds)
         return dataset, lambda position, record: (position, source.parse(record))
 

@@ -4,7 +4,7 @@ A line such as
 
     decode_area_crop(64, 0.2, 0.7) | flip_lr | brightness(0.25) | saturation(0.5, 1.5)
 
-is read from left to right. Each name is one of operations.py; its first parameter is what comes
+is read from left to right. Each name is one of operations/; its first parameter is what comes
 from the left, its `seed` is filled in, and the rest stands in the line. The line is parsed, never
 evaluated: it may hold numbers, strings, True and False, tuples, `+ - * /` on numbers, and the name
 `resolution`, which stands for the side of the image that the network is to see.
@@ -94,9 +94,11 @@ class Preprocessing:
     def own_seed(seed, place):
         """The seed of the operation at one place of the line, int32 [2].
 
-        Philox, which draws the numbers, takes it as a key: any other key is another stream.
+        Philox, which draws the numbers, takes it as a key: any other key is another stream. The
+        first number of all examples' seeds is the same and the second counts them, so that the
+        place has to go into the first: else it would be another example's key.
         """
-        return None if seed is None else tf.bitwise.bitwise_xor(seed, [0x5DEECE66, place + 1])
+        return None if seed is None else tf.bitwise.bitwise_xor(seed, [0x5DEECE66 ^ (place + 1), 0])
 
     @property
     def colours(self):
@@ -129,7 +131,7 @@ class Preprocessing:
         """
         images = tf.cast(images, tf.float32)
         for _, step in self.colours:
-            count = step.draw(tf.zeros([2], tf.int32)).shape[0]
+            count = OPERATIONS[step.name].count
             images = step.apply(images, drawn[..., :count])
             drawn = drawn[..., count:]
         return as_uint8(images)
@@ -203,12 +205,15 @@ def parse(line, resolution):
     line = presets.expand(line)
     try:
         tree = ast.parse(line.strip(), mode='eval').body
+        nodes = _split(tree)
+    except RecursionError:
+        raise InputError(f'preprocessing {line[:60]!r}...: too many operations') from None
     except SyntaxError as error:
         raise InputError(
             f'preprocessing {line!r}: not a line of operations ({error.msg}); '
             "expected a form such as 'resize_short_side(72) | center_crop(64)'"
         ) from None
-    steps = [_parse_step(node, line, resolution) for node in _split(tree)]
+    steps = [_parse_step(node, line, resolution) for node in nodes]
     if next(iter(_parameters(steps[0].name))) != 'encoded':
         steps.insert(0, Step('decode', {}))
     for step in steps[1:]:

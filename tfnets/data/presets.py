@@ -66,4 +66,5 @@ def _text(match):
             f'preprocessing {match.string!r}: no line is called @{name}; there are '
             f'{", ".join(f"@{known}" for known in PRESETS)}'
         )
-    return re.sub(r'\bresolution\b', resolution or 'resolution', PRESETS[name])
+    given = f'({resolution})' if resolution else 'resolution'
+    return re.sub(r'\bresolution\b', lambda _: given, PRESETS[name])

@@ -116,11 +116,12 @@ class StreamedSource:
         """How many classes there are, whether or not this split has examples of each."""
         return len(self.class_names)
 
-    def shuffled(self, key):
+    def shuffled(self, key, first=0):
         """An endless walk over the records; the files are in a new order for each epoch.
 
         Args:
             key: two ints, the seed.
+            first: epoch to begin with.
 
         Returns:
             tf.data.Dataset of records, not parsed.
@@ -142,7 +143,7 @@ class StreamedSource:
             )
             return _shuffled(dataset, self.buffer, bits)
 
-        return tf.data.Dataset.counter().flat_map(epoch)
+        return tf.data.Dataset.counter(first).flat_map(epoch)
 
     def stored(self):
         """All examples in stored order, as a tf.data.Dataset."""

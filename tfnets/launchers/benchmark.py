@@ -149,10 +149,10 @@ def _training_batches():
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
 
-    source = objects.sound(objects.open_source(FLAGS.train_split), training=True)
+    source = objects.open_source(FLAGS.train_split)
     line = preprocessing.parse(FLAGS.train_preprocessing, objects.resolution())
-    on_device = FLAGS.augment_on_device
-    return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', on_device)
+    placement = (FLAGS.augment_on_device, FLAGS.data_service)
+    return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', *placement)
 
 
 def input_stages():

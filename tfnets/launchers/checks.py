@@ -3,6 +3,8 @@
 import math
 import os
 import pathlib
+import re
+import socket
 
 from absl import flags
 
@@ -36,13 +38,13 @@ def model_and_input():
     if weights and weights != 'imagenet' and not pathlib.Path(weights).is_file():
         raise InputError(f'--weights={weights}: there is no such file')
     service = FLAGS.data_service
-    if service and not service.startswith('grpc://'):
-        raise InputError(f'--data_service={service}: expected grpc://host:port')
     if service and FLAGS.cache != 'disk':
         raise InputError(
             f'--data_service, --cache={FLAGS.cache}: workers on other hosts read the photos from '
             'files; say --cache=disk, and --cache_dir for a folder that all of them share'
         )
+    if service:
+        reachable('data_service', service)
     if FLAGS.new_head and not weights:
         raise InputError('--new_head: there are no --weights, so that the whole network is new')
 
@@ -87,6 +89,20 @@ def data():
             f'--dataset={dataset}: the folder has no class folders in it; '
             f'expected {dataset.rstrip(os.sep)}/CLASS/*.jpg'
         )
+
+
+def reachable(name, address):
+    """Refuses a grpc://host:port where nobody listens; TensorFlow would wait for an hour."""
+    match = re.fullmatch(r'grpc://(\[.+\]|[^:]+):(\d{1,5})', address)
+    if not match:
+        raise InputError(f'--{name}={address}: expected grpc://host:port')
+    host, port = match[1].strip('[]'), int(match[2])
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f'--{name}={address}: nobody listens there ({error}); start the dispatcher first'
+        ) from None
 
 
 def pixels(name, text):

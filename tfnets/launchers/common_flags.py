@@ -121,7 +121,8 @@ def define_input(train_preprocessing, eval_preprocessing):
         None,
         'grpc://host:port of a tf.data service (see serve_data) whose workers prepare the training '
         'batches. They read the photos themselves: --cache=disk with a --cache_dir that all share. '
-        'The order of batches is then theirs, so that such a run is not repeated to the bit.',
+        'The order of batches is then theirs: such a run is not repeated to the bit, and where it '
+        'goes on some batches come twice and some not at all.',
     )
 
 

@@ -9,25 +9,32 @@ version of TensorFlow and see the same --cache_dir. They run until they are told
 """
 
 import contextlib
+import socket
 import time
 
 from absl import flags, logging
 
 from tfnets.errors import InputError, Preempted
-from tfnets.launchers import app
+from tfnets.launchers import app, checks
 from tfnets.training import preemption
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_integer('port', 5000, 'To listen on; 0 for any that is free.', lower_bound=0)
+flags.DEFINE_integer(
+    'port', 5000, 'To listen on; 0 for any that is free.', lower_bound=0, upper_bound=65535
+)
 flags.DEFINE_string('dispatcher', None, 'grpc://host:port of the dispatcher, for a worker.')
-flags.DEFINE_string('address', None, "This worker's own host:port as others reach it.")
+flags.DEFINE_string(
+    'address',
+    None,
+    "This worker's own host:port as others reach it, %port% for --port; by default by host name.",
+)
 
 
 def check():
     """Refuses flags that cannot be right."""
-    if FLAGS.dispatcher and not FLAGS.dispatcher.startswith('grpc://'):
-        raise InputError(f'--dispatcher={FLAGS.dispatcher}: expected grpc://host:port')
+    if FLAGS.dispatcher:
+        checks.reachable('dispatcher', FLAGS.dispatcher)
     if FLAGS.address and not FLAGS.dispatcher:
         raise InputError('--address: is for workers, which have a --dispatcher')
 
@@ -38,10 +45,10 @@ def main():
     service = tf.data.experimental.service
     try:
         if FLAGS.dispatcher:
+            # TensorFlow's own default, localhost, is where no other host would find it.
+            address = FLAGS.address or f'{socket.getfqdn()}:%port%'
             config = service.WorkerConfig(
-                FLAGS.dispatcher.removeprefix('grpc://'),
-                worker_address=FLAGS.address,
-                port=FLAGS.port,
+                FLAGS.dispatcher.removeprefix('grpc://'), worker_address=address, port=FLAGS.port
             )
             server = service.WorkerServer(config)
             logging.info('worker of %s', FLAGS.dispatcher)

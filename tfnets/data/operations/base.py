@@ -71,6 +71,13 @@ def factor(value):
     return float(value)
 
 
+def half(value):
+    """Accepts a number from 0 to 0.5."""
+    if not 0 <= number(value) <= 0.5:
+        raise ValueError
+    return float(value)
+
+
 def shares(value):
     """Accepts two shares, the smaller first."""
     low, high = map(share, _pair(value))

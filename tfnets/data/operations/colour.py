@@ -4,21 +4,24 @@ The two are apart so that the drawing can be the pipeline's, example by example,
 a batch's: compiled as one, on the host or on the device.
 """
 
-from tfnets.data.operations.base import factor, operation, tf
+from tfnets.data.operations.base import factor, half, operation, tf
+from tfnets.data.operations.chance import probability
 
 # Weights of red, green and blue in luminance, ITU-R 601-2, as Pillow and torchvision have them.
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def _colour(apply):
+def _colour(apply, count=1):
     """Makes a function that draws an operation.
 
     Args:
         apply: from images, float32 [..., height, width, 3] from 0 to 255, and what was drawn for
             each, float32 [..., k], to images of the same shape, neither cut off nor rounded.
+        count: k.
     """
 
     def decorate(draw):
+        draw.count = count
         draw.apply = lambda images, drawn: tf.clip_by_value(apply(images, drawn), 0.0, 255.0)
         return operation(draw)
 
@@ -65,9 +68,27 @@ def _saturate(images, drawn):
 
 
 def _turn_hue(images, drawn):
-    hsv = tf.image.rgb_to_hsv(images / 255)
-    hue = tf.math.floormod(hsv[..., :1] + _each(drawn, 0), 1.0)
-    return 255 * tf.image.hsv_to_rgb(tf.concat([hue, hsv[..., 1:]], -1))
+    # By hand: tf.image.rgb_to_hsv asks which channel *equals* the greatest, which fails where XLA
+    # computes a channel twice. Here a tie gives the same hue whichever branch is taken.
+    red, green, blue = tf.unstack(images, axis=-1)
+    value = tf.reduce_max(images, -1)
+    chroma = value - tf.reduce_min(images, -1)
+
+    def share(difference):
+        return tf.math.divide_no_nan(difference, chroma)
+
+    sector = tf.where(
+        (red >= green) & (red >= blue),
+        share(green - blue),
+        tf.where(green >= blue, 2 + share(blue - red), 4 + share(red - green)),
+    )
+    sector += 6 * drawn[..., 0, None, None]
+
+    def channel(number):
+        place = tf.math.floormod(number + sector, 6.0)
+        return value - chroma * tf.clip_by_value(tf.minimum(place, 4 - place), 0.0, 1.0)
+
+    return tf.stack([channel(5), channel(3), channel(1)], -1)
 
 
 def _jitter(images, drawn):
@@ -113,12 +134,12 @@ def saturation(seed, low: factor, high: factor):
 
 
 @_colour(_turn_hue)
-def hue(seed, amount: factor):
+def hue(seed, amount: half):
     """Turns the hue by a share of the circle, uniform within +-`amount`, at most 0.5."""
     return tf.random.stateless_uniform([1], seed, -amount, amount)
 
 
-@_colour(_jitter)
+@_colour(_jitter, 6)
 def color_jitter(seed, brightness: factor, contrast: factor, saturation: factor):
     """Three blends in a random order, torchvision's ColorJitter.
 
@@ -133,7 +154,7 @@ def color_jitter(seed, brightness: factor, contrast: factor, saturation: factor)
     return tf.concat([low + draws[:3] * (1 + amounts - low), order], 0)
 
 
-@_colour(_light)
+@_colour(_light, 3)
 def lighting(seed, deviation: factor = 0.1):
     """AlexNet's noise along the principal components of ImageNet's colours (fb.resnet.torch)."""
     values = tf.constant([0.2175, 0.0188, 0.0045])
@@ -149,6 +170,6 @@ def lighting(seed, deviation: factor = 0.1):
 
 
 @_colour(_grey_some)
-def grey(seed, probability: factor = 0.1):
+def grey(seed, probability: probability = 0.1):
     """Makes some images grey, with torchvision's RandomGrayscale's probability of 0.1."""
     return tf.cast(tf.random.stateless_uniform([1], seed) < probability, tf.float32)
