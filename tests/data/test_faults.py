@@ -11,8 +11,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 from absl.testing import flagsaver
+from PIL import Image
 
-from tfnets.data import caching, pipeline, sources
+from tfnets.data import caching, headers, pipeline, sources
 from tfnets.data.pipeline import Batches, evaluation_dataset, training_dataset
 from tfnets.data.preprocessing import parse
 from tfnets.data.source import StreamedSource
@@ -391,3 +392,12 @@ def test_a_photo_of_a_folder_that_goes_while_it_is_read_is_named(tmp_path):
     with pytest.raises(InputError, match='1 of 4 .*test/a/2.png'), pipeline.naming_damage(source):
         list(evaluation_dataset(batches(source)))
     assert pipeline.damaged(source) == [2]
+
+
+def test_an_image_that_is_a_line_is_too_large_to_be_resized():
+    file = io.BytesIO()
+    Image.new('RGB', (1, 16000)).save(file, 'PNG')
+    assert not headers.fits(tf.constant(file.getvalue()))
+    file = io.BytesIO()
+    Image.new('RGB', (40, 4000)).save(file, 'PNG')
+    assert headers.fits(tf.constant(file.getvalue()))

@@ -14,8 +14,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tfnets.data import preparing, preparing_input, sources
+from tfnets.data.operations import OPERATIONS
 from tfnets.data.preparing_folder import Folder, default_name
-from tfnets.data.preparing_images import Storing, damage, shrunk
+from tfnets.data.preparing_images import Storing, damage
 from tfnets.errors import InputError
 
 # ------------------------------------------------------------------------------ what is taken in
@@ -203,7 +204,7 @@ def test_large_photos_are_resized_as_torchvision_and_pillow_do(size):
     long = int(32 * max(size) / min(size))
     height, width = (32, long) if size[0] <= size[1] else (long, 32)
     small = Image.fromarray(array).resize((width, height), Image.Resampling.BILINEAR)
-    ours = shrunk(tf.constant(array), 32).numpy()
+    ours = OPERATIONS['resize_short_side'](tf.constant(array), 32).numpy()
     difference = np.abs(ours.astype(int) - np.asarray(small))
     assert np.mean(difference == 0) > 0.8
     assert difference.max() <= 1

@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfnets.data import operations
-from tfnets.data.preparing_images import MAX_PIXELS, header_size
+from tfnets.data import headers, operations
 from tfnets.data.preprocessing import Preprocessing
 from tfnets.data.source import Source, StreamedSource, few, raise_fault
 from tfnets.errors import InputError
@@ -155,7 +154,7 @@ def damaged(source):
 
     def check(index, example):
         encoded = example['image'] if streamed else source.read(index)
-        decoded = tf.cond(_fits(encoded), lambda: operations.decode(encoded), _nothing)
+        decoded = tf.cond(headers.fits(encoded), lambda: operations.decode(encoded), _nothing)
         # The image has to be looked at, or else it would not be decoded at all.
         return tf.where(tf.size(decoded) > 0, index, -1)
 
@@ -212,19 +211,6 @@ def _mark(sound, dataset):
 
 def _nothing():
     return tf.zeros([0, 0, 3], tf.uint8)
-
-
-def _fits(encoded):
-    """Whether an image file is small enough to be decoded, by its header."""
-
-    def jpeg():
-        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
-
-    def other():
-        size = tf.numpy_function(lambda value: header_size(bytes(value))[2], [encoded], tf.int64)
-        return tf.ensure_shape(size, [])
-
-    return tf.cond(tf.io.is_jpeg(encoded), jpeg, other) <= MAX_PIXELS
 
 
 def examples(batches, prepare, count):
