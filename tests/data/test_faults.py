@@ -13,7 +13,7 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from tfnets.data import caching, headers, pipeline, sources
+from tfnets.data import caching, faults, headers, sources
 from tfnets.data.pipeline import Batches, evaluation_dataset, training_dataset
 from tfnets.data.preprocessing import parse
 from tfnets.data.source import StreamedSource
@@ -123,12 +123,12 @@ def labels(batch):
 @pytest.mark.parametrize('cache', ['memory', 'disk', 'none'])
 def test_damaged_and_oversized_photos_are_found_and_left_out(damaged_set, cache):
     source = load(damaged_set, cache)
-    assert pipeline.damaged(source) == list(DAMAGED)
+    assert faults.damaged(source) == list(DAMAGED)
     sound = [number for number in range(COUNT) if number not in DAMAGED]
     kept = source.take(np.asarray(sound))
     assert len(kept) == len(kept.ids) == COUNT - len(DAMAGED)
     assert kept.ids.tolist() == source.ids[sound].tolist()
-    assert pipeline.damaged(kept) == []
+    assert faults.damaged(kept) == []
     found = list(evaluation_dataset(batches(kept)).as_numpy_iterator())
     assert sum(map(labels, found), [])[: len(sound)] == sound
     walk = training_dataset(batches(kept, batch_size=len(sound)), 0, 2)
@@ -153,8 +153,8 @@ def test_an_oversized_photo_is_never_decoded(damaged_set, monkeypatch):
 
         return tf.numpy_function(note, [encoded], tf.uint8)
 
-    monkeypatch.setattr(pipeline.operations, 'decode', decode)
-    pipeline.damaged(load(damaged_set, 'memory'))
+    monkeypatch.setattr(faults.operations, 'decode', decode)
+    faults.damaged(load(damaged_set, 'memory'))
     assert SOUND[: len(SOUND) // 2] in decoded
     assert not {DAMAGED[12], DAMAGED[20], DAMAGED[21], DAMAGED[25]} & set(decoded)
 
@@ -162,7 +162,7 @@ def test_an_oversized_photo_is_never_decoded(damaged_set, monkeypatch):
 @pytest.mark.parametrize('line', ['center_crop(6)', 'decode_inception_crop(6)'])
 def test_a_stream_that_meets_a_damaged_photo_names_all_of_them(damaged_set, line):
     source = load(damaged_set, 'none')
-    with pytest.raises(InputError) as error, pipeline.naming_damage(source):
+    with pytest.raises(InputError) as error, faults.naming_damage(source):
         for _ in training_dataset(batches(source, line), 0, 9):
             pass
     for part in (
@@ -186,14 +186,14 @@ def test_within_a_compiled_step_too(damaged_set, two_devices):
         return two_devices.run(lambda batch: tf.reduce_sum(batch['index']), (next(iterator),))
 
     iterator = iter(data)
-    with pytest.raises(InputError, match='7 of 30'), pipeline.naming_damage(source):
+    with pytest.raises(InputError, match='7 of 30'), faults.naming_damage(source):
         for _ in range(9):
             step(iterator)
 
 
 def test_errors_that_are_not_the_datas_pass_unchanged(damaged_set):
     source = load(damaged_set, 'none')
-    with pytest.raises(tf.errors.InvalidArgumentError), pipeline.naming_damage(source):
+    with pytest.raises(tf.errors.InvalidArgumentError), faults.naming_damage(source):
         tf.debugging.assert_less(2, 1)
 
 
@@ -242,7 +242,7 @@ def test_a_stream_is_looked_through_once_and_the_run_keeps_to_it(
     source = load(damaged_set, 'none')
     skip_damaged(True)
     ids = objects.sound(source, training=True, folder=tmp_path).ids.tolist()
-    monkeypatch.setattr(pipeline, 'damaged', None)
+    monkeypatch.setattr(faults, 'damaged', None)
     assert objects.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
     skip_damaged(False)
     assert objects.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
@@ -308,7 +308,7 @@ def test_a_shard_that_is_cut_while_it_is_read_ends_the_run(whole_set, how):
     source = load(whole_set, 'none')
     cut(shard(whole_set, 1), **how)
     for make in (lambda b: training_dataset(b, 0, 20), evaluation_dataset):
-        with pytest.raises(InputError) as error, pipeline.naming_damage(source):
+        with pytest.raises(InputError) as error, faults.naming_damage(source):
             for _ in make(batches(source)):
                 pass
         assert 'train.tfrecord-00001-of-00003__' in str(error.value)
@@ -334,7 +334,7 @@ def test_a_record_with_a_wrong_byte_is_named(whole_set, cache):
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         source = load(whole_set, cache)
-        pipeline.damaged(source)
+        faults.damaged(source)
     assert 'train.tfrecord-00001-of-00003__' in str(error.value)
     assert 'corrupted record' in str(error.value)
     assert '\n' not in str(error.value)
@@ -360,7 +360,7 @@ def test_a_label_out_of_range_is_named(whole_set, cache, monkeypatch):
     with pytest.raises(InputError) as error:
         source = load(whole_set, cache)
         assert source.num_classes == 17
-        with pipeline.naming_damage(source):
+        with faults.naming_damage(source):
             for _ in training_dataset(batches(source), 0, 20):
                 pass
     for part in ('tfrecord-00001-of-00003__7 ', 'label 17, expected 0 to 16'):
@@ -389,9 +389,9 @@ def test_a_photo_of_a_folder_that_goes_while_it_is_read_is_named(tmp_path):
     source = sources.load(str(tmp_path), 'test', cache='none')
     assert not isinstance(source, StreamedSource)
     (tmp_path / 'test' / 'a' / '2.png').unlink()
-    with pytest.raises(InputError, match='1 of 4 .*test/a/2.png'), pipeline.naming_damage(source):
+    with pytest.raises(InputError, match='1 of 4 .*test/a/2.png'), faults.naming_damage(source):
         list(evaluation_dataset(batches(source)))
-    assert pipeline.damaged(source) == [2]
+    assert faults.damaged(source) == [2]
 
 
 def test_an_image_that_is_a_line_is_too_large_to_be_resized():

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfnets.data import folders, pipeline, sources
+from tfnets.data import faults, folders, pipeline, sources
 from tfnets.data.pipeline import Batches, evaluation_dataset, training_dataset
 from tfnets.data.preprocessing import parse
 from tfnets.data.source import Source
@@ -379,11 +379,11 @@ def test_damaged_files_are_found(tmp_path, cache):
     (tmp_path / 'val' / 'a').mkdir(parents=True)
     source = sources.load(str(tmp_path), 'train', cache=cache, cache_dir=tmp_path / 'cache')
     assert len(source) == len(files)
-    found = [source.ids[index].split('/')[-1] for index in pipeline.damaged(source)]
+    found = [source.ids[index].split('/')[-1] for index in faults.damaged(source)]
     sound = ['a0.jpg', 'b0.png', 'c0.gif', 'f0.jpg', 'f1.png']
     assert found == [name for name in files if name not in sound]
-    kept = source.take(np.setdiff1d(np.arange(len(files)), pipeline.damaged(source)))
-    assert pipeline.damaged(kept) == []
+    kept = source.take(np.setdiff1d(np.arange(len(files)), faults.damaged(source)))
+    assert faults.damaged(kept) == []
     assert read(evaluation_dataset(Batches(kept, parse(PLAIN, 6), 6)))['index'].max() == 4
 
 
@@ -394,7 +394,7 @@ def test_a_file_that_is_gone_is_damaged(tmp_path):
             (tmp_path / split / 'a' / name).write_bytes(photo('JPEG'))
     source = folders.load_folder(tmp_path, 'test')
     (tmp_path / 'test' / 'a' / '1.jpg').unlink()
-    assert pipeline.damaged(source) == [1]
+    assert faults.damaged(source) == [1]
 
 
 # ------------------------------------------------------------------------------------- crop areas

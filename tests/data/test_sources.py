@@ -10,9 +10,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfnets.data import caching, sources, tfds_sets
+from tfnets.data.faults import damaged
 from tfnets.data.folders import load_folder
 from tfnets.data.operations import decode
-from tfnets.data.pipeline import Batches, damaged, evaluation_dataset, training_dataset
+from tfnets.data.pipeline import Batches, evaluation_dataset, training_dataset
 from tfnets.data.preprocessing import parse
 from tfnets.data.source import SPLITS, StreamedSource
 from tfnets.errors import InputError

@@ -7,17 +7,15 @@ neither the number of processes, nor of parallel calls, nor a restart in between
 there a pixel may be rounded otherwise, to the next level.)
 """
 
-import contextlib
 import dataclasses
 import zlib
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
-from tfnets.data import headers, operations
+from tfnets.data import faults
 from tfnets.data.preprocessing import Preprocessing
-from tfnets.data.source import Source, StreamedSource, few, raise_fault
+from tfnets.data.source import Source, StreamedSource
 from tfnets.errors import InputError
 
 
@@ -137,82 +135,6 @@ def evaluation_dataset(batches, context=None):
     return _batched(dataset, share)
 
 
-def damaged(source):
-    """Finds the examples that do not decode or are too large to, by decoding all others.
-
-    Args:
-        source: Source or StreamedSource.
-
-    Returns:
-        List of indices into the source in stored order, ascending.
-
-    Raises:
-        InputError: names the first record of a stream that cannot be read at all, as in a file that
-            is cut short, or whose label has no class.
-    """
-    streamed = isinstance(source, StreamedSource)
-
-    def check(index, example):
-        encoded = example['image'] if streamed else source.read(index)
-        decoded = tf.cond(headers.fits(encoded), lambda: operations.decode(encoded), _nothing)
-        # The image has to be looked at, or else it would not be decoded at all.
-        return tf.where(tf.size(decoded) > 0, index, -1)
-
-    numbers = tf.data.Dataset.range(len(source))
-    dataset = tf.data.Dataset.zip(numbers, source.stored() if streamed else numbers)
-    dataset = dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE)
-    sound = np.zeros(len(source), bool)
-    try:
-        _mark(sound, dataset if streamed else dataset.ignore_errors())
-    except tf.errors.OpError:
-        raise_fault(source)
-        # All of them can be read, so that each error is left out under its own number.
-        _mark(sound, dataset.ignore_errors())
-    return np.flatnonzero(~sound).tolist()
-
-
-@contextlib.contextmanager
-def naming_damage(source):
-    """Says which examples it was where a batch could not be made.
-
-    Args:
-        source: Source or StreamedSource of the batches; on an error of theirs all of it is looked
-            through.
-
-    Raises:
-        InputError: names the examples, or the record that cannot be read.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        ours = (
-            tf.errors.InvalidArgumentError,
-            tf.errors.DataLossError,
-            tf.errors.NotFoundError,
-            tf.errors.FailedPreconditionError,  # fewer records than there should be
-        )
-        if not isinstance(error, ours) or 'GetNext' not in error.message:  # not from the data
-            raise
-        logging.info('a photo cannot be read; looking through all %d of them', len(source))
-        bad = damaged(source)
-        if not bad:
-            raise
-        raise InputError(
-            f'--dataset={source.name}, {source.split}: {len(bad)} of {len(source)} photos do not '
-            f'decode or are too large to ({few(source.ids[bad].tolist())}); mend '
-            'or remove them, or leave them out by --skip_damaged, in training from its beginning'
-        ) from None
-
-
-def _mark(sound, dataset):
-    for indices in dataset.batch(1024).as_numpy_iterator():
-        sound[indices[indices >= 0]] = True
-
-
-def _nothing():
-    return tf.zeros([0, 0, 3], tf.uint8)
-
-
 def examples(batches, prepare, count):
     """The first examples of training one by one, prepared in parallel.
 
@@ -253,7 +175,7 @@ def crop_areas(batches, most=20_000):
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
     dataset = examples(batches, area, min(most, len(batches.source)))
-    with naming_damage(batches.source):
+    with faults.naming_damage(batches.source):
         return np.fromiter(dataset.as_numpy_iterator(), np.float64)
 
 

@@ -1,15 +1,11 @@
 """What a source of encoded examples is: one split of a data set, before anything is decoded."""
 
-import contextlib
 import dataclasses
 import os
-import re
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-
-from tfnets.errors import InputError
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -176,60 +172,6 @@ class StreamedSource:
                 for place in range(skip, skip + take)
             ]
         )
-
-
-@contextlib.contextmanager
-def naming_fault(source):
-    """Says which example it was if a source's files could not be read.
-
-    Args:
-        source: Source or StreamedSource; on an error it is read once more, to the first fault.
-
-    Raises:
-        InputError: names the example, whose name begins with that of its file, and the fault.
-    """
-    try:
-        yield
-    except tf.errors.OpError:
-        raise_fault(source)
-        raise
-
-
-def raise_fault(source):
-    """Reads a source up to the first example that cannot be read; decodes nothing.
-
-    Args:
-        source: Source or StreamedSource.
-
-    Raises:
-        InputError: if there is one; names it.
-    """
-    sound = 0
-    try:
-        for _ in source.stored().map(lambda example: example['label']):
-            sound += 1
-    except tf.errors.OpError as error:
-        raise InputError(
-            f'--dataset={source.name}, {source.split}: {source.ids[sound]} cannot be read '
-            f'({reason(error)}); mend it, or get or prepare the data set anew'
-        ) from None
-
-
-def reason(error):
-    """What a TensorFlow error says, without the names of its operations; one line."""
-    text = re.sub(r' \[\[.*| \[Op:.*', '', ' '.join(error.message.split()))
-    for head in (r'\{\{.*?\}\} ', r'Error in user-defined function .*? iterator: \S+ '):
-        text = re.sub(f'^{head}', '', text)
-    label = re.match(r'indices.* = (-?\d+) is not in \[0, (\d+)\)', text)
-    if label:
-        return f'label {label[1]}, expected 0 to {int(label[2]) - 1}'
-    return text or type(error).__name__
-
-
-def few(names):
-    """The first of many names, and how many more there are."""
-    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-    return ', '.join(names[:5]) + more
 
 
 def _shuffled(records, buffer, bits):

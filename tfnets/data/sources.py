@@ -3,8 +3,8 @@
 import pathlib
 
 from tfnets.data import caching
+from tfnets.data.faults import naming_fault
 from tfnets.data.folders import is_folder, load_folder
-from tfnets.data.source import naming_fault
 from tfnets.data.tfds_sets import load_tfds
 from tfnets.errors import InputError
 

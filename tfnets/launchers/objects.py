@@ -95,7 +95,7 @@ def sound(opened, training, folder=None):
     """
     import numpy as np
 
-    from tfnets.data.source import few
+    from tfnets.data.faults import few
 
     found = _found(opened, training, folder)
     bad = found['damaged']
@@ -152,11 +152,11 @@ def _found(opened, training, folder):
 
 def _damaged(opened):
     """The ids of damaged files, by looking through all of them."""
-    from tfnets.data import pipeline
+    from tfnets.data import faults
 
     if len(opened) > 100_000:
         logging.info('%s, %s: looking through %d', opened.name, opened.split, len(opened))
-    return opened.ids[pipeline.damaged(opened)].tolist()
+    return opened.ids[faults.damaged(opened)].tolist()
 
 
 def network_builder(num_classes, made_strategy):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfnets.data import pipeline
+from tfnets.data import faults, pipeline
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, preemption, step
@@ -153,7 +153,7 @@ class Trainer:
         first = state.step
         count = _next_stop(phase, first, self._steps_per_call) - first
         start = time.monotonic()
-        with pipeline.naming_damage(phase.data.source):
+        with faults.naming_damage(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
         distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
         history = {name: values.numpy() for name, values in history.items()}
@@ -239,7 +239,7 @@ class Trainer:
 
     def _show(self, phase, log):
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
-        with pipeline.naming_damage(phase.data.source):
+        with faults.naming_damage(phase.data.source):
             batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
         log.images(phase.data.finish(batch)['image'][:16].numpy())
         for module in phase.objective.modules.values():
@@ -294,7 +294,7 @@ class Trainer:
             lambda context: pipeline.evaluation_dataset(batches, context)
         )
         function = self._evaluators[objective]
-        with pipeline.naming_damage(batches.source):
+        with faults.naming_damage(batches.source):
             return summarize(batches, (scores for batch in data for scores in function(batch)))
 
 
