@@ -232,7 +232,7 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--seed=-1'], 'seed'),
         (['--epochs=nan'], 'finite'),
         (['--epochs=0'], 'no trained classifier'),
-        (['--train_preprocessing=resize(resolution)'], 'no random crop'),
+        (['--train_preprocessing=resize(resolution)'], 'no size gap'),
         (['--eval_preprocessing=resize(resolution) | flip_lr'], 'random'),
         (['--eval_preprocessing=resize_short_side(72) | center_crop(64)'], 'images are 64 px'),
         (['--train_preprocessing=decode_area_crop(48, 0.2, 0.7)'], 'images are 48 px'),

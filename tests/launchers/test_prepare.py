@@ -111,7 +111,7 @@ def test_kills_change_nothing(finished, caltech, launch, tmp_path):
         ('--input_dir={0}/none --output_dir={0}/out', 'none: there is no such folder'),
         ('--input_dir={0}/photos --output_dir={0}/photos', 'it lies in --input_dir'),
         ('--input_dir={0}/photos/a --output_dir={0}/out', 'two class folders, found none'),
-        ('--input_dir={0}/photos --output_dir={0}/out --validation_split=1', 'less than 1'),
+        ('--input_dir={0}/photos --output_dir={0}/out --validation_split=1', 'below 1'),
         ('--input_dir={0}/photos --output_dir={0}/out --name=My', 'expected lower-case letters'),
         ('--input_dir={0}/photos --output_dir={0}/out --name=cifar10', 'another data set has'),
     ],

@@ -43,7 +43,8 @@ def contestants(batches, examples):
         names = ', '.join(step.name for _, step in line.colours)
         runs[f'+ {names}'] = _batched(batches, examples)
     if line.crops:
-        runs['straight way'] = _walk(batches, _straight(line), examples)
+        end = start if batches.colours_on_device else None
+        runs['straight way'] = _walk(batches, _straight(line, end), examples)
     return runs
 
 
@@ -59,8 +60,8 @@ def _decode(line):
     return decode
 
 
-def _straight(line):
-    """The same operations as they are written without care: whole file, floats, one by one."""
+def _straight(line, end):
+    """The operations up to `end` as they are written without care: whole file, floats, in turn."""
 
     def prepare(encoded, seed):
         size, box = line.crop_box(encoded, seed)
@@ -73,7 +74,7 @@ def _straight(line):
             given['interpolation'],
             antialias=given['antialias'],
         )
-        for place, step in itertools.islice(enumerate(line.steps), 1, None):
+        for place, step in itertools.islice(enumerate(line.steps), 1, end):
             straight = _straight_jitter if step.name == 'color_jitter' else type(step).__call__
             image = straight(step, image, line.own_seed(seed, place))
         return operations.as_uint8(image)

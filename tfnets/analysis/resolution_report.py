@@ -59,7 +59,7 @@ def select_results(outcome, plan):
     """
     row = {(r.phase, r.resolution): r for r in outcome.rows if r.split == 'test'}
     low, chosen, best = plan.resolution, outcome.chosen, outcome.best_untuned
-    mark = {best: ', best on validation'}
+    mark = {best: '; its best resolution on validation'}
     wanted = [(f'(a) trained{mark.get(low, "")}', 'train', low)]
     higher = {r for phase, r in row if phase == 'train' and r > low} | ({best} - {low})
     for pixels in sorted(higher):

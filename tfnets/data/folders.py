@@ -6,7 +6,9 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
+from tfnets.data.faults import few
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
 
@@ -76,7 +78,12 @@ def _files_by_class(root, split):
     names = sorted({name for folder in own.values() for name in _class_folders(folder)})
     empty = [name for name in names if not any(_images(path / name) for path in own.values())]
     if empty and empty != names:
-        raise InputError(f'--dataset={root}: no photo of class {empty[0]!r}; remove its folder')
+        raise InputError(
+            f'--dataset={root}: no photo of class {empty[0]!r}; expected files that end in '
+            f'{", ".join(_IMAGE_SUFFIXES)}, or the folder removed'
+        )
+    if split in ('train', 'all'):
+        _warn_of_others(root, [path / name for path in own.values() for name in names])
     files = {name: [p for folder in folders for p in _images(folder / name)] for name in names}
     if split in cut:
         files = {name: _part(paths, cut, split, own['train']) for name, paths in files.items()}
@@ -115,6 +122,24 @@ def _images(folder):
         return []
     found = (path for path in folder.rglob('*') if path.suffix.lower() in _IMAGE_SUFFIXES)
     return sorted(path for path in found if not path.is_dir())
+
+
+def _warn_of_others(root, folders):
+    """Names files that are no photos by their endings: they are left out."""
+    files = [path for folder in folders for path in folder.rglob('*') if path.is_file()]
+    others = [
+        path
+        for path in files
+        if path.suffix.lower() not in _IMAGE_SUFFIXES and not path.name.startswith('.')
+    ]
+    if others:
+        logging.warning(
+            '%s: %d other files left out (%s); photos end in %s',
+            root,
+            len(others),
+            few([_readable(path.relative_to(root)) for path in others]),
+            ', '.join(_IMAGE_SUFFIXES),
+        )
 
 
 def _stat(path):

@@ -13,7 +13,7 @@ several networks side by side, and how much of the promise of their multiply-add
 
 import dataclasses
 
-from absl import flags
+from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.launchers import app, checks, common_flags, named_networks, objects
@@ -96,6 +96,8 @@ def compare_inference():
     networks, rows = _networks(), []
     classes = FLAGS.num_classes or 1000
     pixels = FLAGS.resolution or next(iter(networks.values())).resolution
+    if len({network.resolution for network in networks.values()}) > 1:
+        logging.warning('networks of several resolutions; all are measured at %d px', pixels)
     built = {label: network.build(classes) for label, network in networks.items()}
     costs = {label: flops.cost(network, pixels) for label, network in built.items()}
     first = next(iter(costs.values()))
@@ -167,6 +169,9 @@ def input_stages():
         f'{batches.preprocessing.line} at {batches.preprocessing.resolution} px, {FLAGS.dataset}; '
         f'{FLAGS.rounds} rounds of {images} photos'
     )
+    if batches.colours_on_device and batches.preprocessing.colours:
+        names = ', '.join(step.name for _, step in batches.preprocessing.colours)
+        print(f'{names}: left to the device, not done here')
     print("| stage | images/s | lowest to highest | share of the decoder's own |")
     print('|---|---:|---:|---:|')
     for speed in speeds:

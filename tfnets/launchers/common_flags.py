@@ -83,7 +83,12 @@ def define_data():
 
 def define_splits():
     """Which part of the data is for what."""
-    flags.DEFINE_string('train_split', 'train', 'Split to train on; a TFDS slice if you like.')
+    flags.DEFINE_string(
+        'train_split',
+        'train',
+        'Split to train on; of a TFDS set any slice of it (train[:50%]), of a folder train, '
+        'validation, test or all.',
+    )
     flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
     flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
 

@@ -27,6 +27,8 @@ flags.adopt_module_key_flags(common_flags)
 
 def check():
     """Refuses flags that cannot be right."""
+    if not FLAGS['model'].present:
+        raise InputError('--model: expected the network that the weights are of; --help lists them')
     named_networks.from_flags()
     if not FLAGS.source or not pathlib.Path(FLAGS.source).is_file():
         raise InputError(f'--source={FLAGS.source}: expected a file of weights')

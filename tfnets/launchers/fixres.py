@@ -82,8 +82,9 @@ def check():
         checks.pixels('test_resolution', FLAGS.test_resolution)
     if not preprocessing.parse(FLAGS.train_preprocessing, 224).crops:
         raise InputError(
-            f'--train_preprocessing={FLAGS.train_preprocessing}: no random crop to measure the '
-            'size gap by; expected it to begin with decode_area_crop or decode_inception_crop'
+            f'--train_preprocessing={FLAGS.train_preprocessing}: it shows objects at one size, so '
+            'that there is no size gap to mend; expected it to begin with a crop of random size, '
+            'decode_area_crop or decode_inception_crop'
         )
     if FLAGS.high_resolution and not FLAGS.epochs:
         raise InputError('--high_resolution: nothing to compare with, for --epochs=0')

@@ -69,6 +69,9 @@ def check():
         if not FLAGS[name].value:
             raise InputError(f'--{name}: expected a folder')
     shares = FLAGS.validation_split or 0, FLAGS.test_split or 0
+    for name, share in zip(('validation_split', 'test_split'), shares, strict=True):
+        if not share < 1:
+            raise InputError(f'--{name}={share}: expected a share below 1 (20 % is 0.2)')
     if not sum(shares) < 1:
         raise InputError(
             f'--validation_split={shares[0]} --test_split={shares[1]}: together they leave nothing '
