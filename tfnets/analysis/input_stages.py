@@ -1,6 +1,7 @@
 """How fast the input is, stage by stage, beside the decoder's own limit and the straight way."""
 
 import dataclasses
+import functools
 import itertools
 
 import tensorflow as tf
@@ -23,20 +24,13 @@ def contestants(batches, examples):
     """
     line = batches.preprocessing
 
-    def upto(count):
-        def prepare(encoded, seed):
-            value = encoded
-            for place, step in enumerate(line.steps[:count]):
-                value = step(value, line.own_seed(seed, place))
-            return value
-
-        return prepare
-
     stages = {'decode': _decode(line), 'read': lambda encoded, seed: encoded}
     start = len(line.steps) - len(line.colours)
     for count in range(1 if line.crops else 2, start + 1):
         name = f'+ {line.steps[count - 1].name}'
-        stages[f'{name} ({count})' if name in stages else name] = upto(count)
+        stages[f'{name} ({count})' if name in stages else name] = functools.partial(
+            line.first, count
+        )
     runs = {name: _walk(batches, stage, examples) for name, stage in stages.items()}
     runs['+ batch'] = _batched(dataclasses.replace(batches, colours_on_device=True), examples)
     if line.colours and not batches.colours_on_device:
@@ -99,17 +93,16 @@ def _straight_jitter(step, image, seed):
 
 
 def _walk(batches, stage, examples):
-    dataset = pipeline.examples(batches, stage, examples)
-
-    def run():
-        for _ in dataset:
-            pass
-
-    return run
+    return _through(pipeline.examples(batches, stage, examples))
 
 
 def _batched(batches, examples):
-    dataset = pipeline.training_dataset(batches, 0, -(-examples // batches.batch_size))
+    steps = -(-examples // batches.batch_size)
+    return _through(pipeline.training_dataset(batches, 0, steps))
+
+
+def _through(dataset):
+    """A function that walks through a dataset."""
 
     def run():
         for _ in dataset:

@@ -9,10 +9,9 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data.faults import few
+from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
-
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
 
 
 def is_folder(dataset):
@@ -51,7 +50,7 @@ def load_folder(root, split):
     if not paths:
         raise InputError(
             f'--dataset={root}: no images for split {split!r}; expected {root}/CLASS/*.jpg '
-            f'(also {", ".join(_IMAGE_SUFFIXES[1:])}) or {root}/{split}/CLASS/*.jpg'
+            f'(also {", ".join(IMAGE_SUFFIXES[1:])}) or {root}/{split}/CLASS/*.jpg'
         )
     table = tf.constant([os.fsencode(path) for path in paths])
     found = [_stat(path) for path in paths]
@@ -61,9 +60,9 @@ def load_folder(root, split):
         split=split,
         class_names=tuple(names),
         labels=np.asarray(labels, np.int32),
-        ids=np.asarray([_readable(path) for path in relative]),
+        ids=np.asarray([printable(path) for path in relative]),
         num_bytes=sum(file.st_size for file in found),
-        identity=_hash([(_readable(p), f.st_size) for p, f in zip(relative, found, strict=True)]),
+        identity=_hash([(printable(p), f.st_size) for p, f in zip(relative, found, strict=True)]),
         location=f'{root.resolve()} {_hash([file.st_mtime_ns for file in found])}',
         read=lambda index: tf.io.read_file(table[index]),
     )
@@ -80,7 +79,7 @@ def _files_by_class(root, split):
     if empty and empty != names:
         raise InputError(
             f'--dataset={root}: no photo of class {empty[0]!r}; expected files that end in '
-            f'{", ".join(_IMAGE_SUFFIXES)}, or the folder removed'
+            f'{", ".join(IMAGE_SUFFIXES)}, or the folder removed'
         )
     if split in ('train', 'all'):
         _warn_of_others(root, [path / name for path in own.values() for name in names])
@@ -120,25 +119,21 @@ def _class_folders(folder):
 def _images(folder):
     if not folder.is_dir():
         return []
-    found = (path for path in folder.rglob('*') if path.suffix.lower() in _IMAGE_SUFFIXES)
+    found = (path for path in folder.rglob('*') if is_image(path.name))
     return sorted(path for path in found if not path.is_dir())
 
 
 def _warn_of_others(root, folders):
     """Names files that are no photos by their endings: they are left out."""
     files = [path for folder in folders for path in folder.rglob('*') if path.is_file()]
-    others = [
-        path
-        for path in files
-        if path.suffix.lower() not in _IMAGE_SUFFIXES and not path.name.startswith('.')
-    ]
+    others = [path for path in files if not is_image(path.name) and not path.name.startswith('.')]
     if others:
         logging.warning(
             '%s: %d other files left out (%s); photos end in %s',
             root,
             len(others),
-            few([_readable(path.relative_to(root)) for path in others]),
-            ', '.join(_IMAGE_SUFFIXES),
+            few([printable(path.relative_to(root)) for path in others]),
+            ', '.join(IMAGE_SUFFIXES),
         )
 
 
@@ -151,11 +146,6 @@ def _stat(path):
 
 def _hash(values):
     return hashlib.sha1(repr(values).encode()).hexdigest()
-
-
-def _readable(path):
-    """A path as text that can be printed, whatever bytes it is made of."""
-    return os.fsencode(path).decode(errors='replace')
 
 
 def _part(paths, cut, split, root):

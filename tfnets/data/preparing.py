@@ -23,9 +23,9 @@ import tqdm
 from absl import logging
 
 import tfnets
+from tfnets.data.image_files import printable
 from tfnets.data.preparing_folder import VERSION
 from tfnets.data.preparing_images import damage
-from tfnets.data.preparing_input import printable
 from tfnets.errors import InputError
 from tfnets.files import replacing, write_text
 

@@ -9,9 +9,9 @@ import os
 import pathlib
 import re
 
+from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
 from tfnets.errors import InputError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
 VALIDATION_SHARE = 0.2  # As DeepLearning_MiniProjects divides Caltech-256.
 CLUTTER = '257.clutter'  # Caltech's folder of photos that belong to none of its 256 classes.
 
@@ -88,16 +88,6 @@ def read(root, validation_share=None, test_share=None, seed=0, keep_clutter=Fals
     splits = {split: _shuffled(photos, seed) for split, photos in splits.items() if photos}
     notes = _notes(root, own, listed, splits, left_out)
     return Photos(root, names, splits, shares, _fingerprint(root, splits), notes)
-
-
-def is_image(name):
-    """Whether a file's name is that of an image."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def printable(path):
-    """A path as text that can be written anywhere, whatever bytes it is made of."""
-    return os.fsencode(path).decode(errors='replace')
 
 
 # ---------------------------------------------------------------------------------- what is there

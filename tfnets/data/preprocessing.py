@@ -110,10 +110,14 @@ class Preprocessing:
 
     def before_colours(self, encoded, seed=None):
         """What the line makes of an image file up to `colours`: uint8 [height, width, 3]."""
+        return as_uint8(self.first(len(self.steps) - len(self.colours), encoded, seed))
+
+    def first(self, count, encoded, seed=None):
+        """What the first `count` operations make of an image file."""
         value = encoded
-        for place, step in enumerate(self.steps[: len(self.steps) - len(self.colours)]):
+        for place, step in enumerate(self.steps[:count]):
             value = step(value, self.own_seed(seed, place))
-        return as_uint8(value)
+        return value
 
     def draw_colours(self, seed):
         """Draws all of `colours` for one example: float32 [k], one after the other."""

@@ -7,6 +7,8 @@ import re
 
 from tfnets.errors import InputError
 
+_CENTER = 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)'
+
 PRESETS = {
     # imagenet-train.py of IBM/BigLittleNet, by torchvision's transforms.
     'imagenet_train': 'decode_inception_crop(resolution) | flip_lr',
@@ -14,10 +16,10 @@ PRESETS = {
     # Without the average over all pixels that a shrunk one covers, as TensorFlow's own pipelines
     # are; more than twice as fast to prepare.
     'imagenet_train_fast': 'decode_inception_crop(resolution, antialias=False) | flip_lr',
-    'imagenet_eval': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
+    'imagenet_eval': _CENTER,
     # FixRes, imnet_resnet50_scratch and imnet_finetune.
     'fixres_train': 'decode_inception_crop(resolution) | flip_lr | color_jitter(0.3, 0.3, 0.3)',
-    'fixres_test': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
+    'fixres_test': _CENTER,
     'cifar_train': 'random_crop(resolution, 4) | flip_lr',
     'cifar_eval': 'resize(resolution)',
     # The DeepLearning_MiniProjects on Caltech-256, whose evaluation squashes images instead. Half
@@ -27,7 +29,7 @@ PRESETS = {
         'resize_short_side(resolution * 256 / 224) | flip_lr | shift_scale_rotate | '
         'brightness_contrast(0.1, 1 / 3) | equalize(1 / 4) | random_crop(resolution)'
     ),
-    'caltech256_eval': 'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
+    'caltech256_eval': _CENTER,
     # AdamStein97.
     'cats_vs_dogs_train': (
         'decode_area_crop(resolution, 0.2, 0.7, antialias=False) | flip_lr | brightness(0.25) | '

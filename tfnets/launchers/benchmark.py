@@ -7,14 +7,15 @@
 Of training: the bare step (forward, backward, update, on one batch in memory) is what the device
 can do; the loop on real photos is what a run gets; and the input alone. By --input_only, stage by
 stage: what reading, decoding, cropping and colours cost, beside the same done in the straight way.
-By --models, of inference:
-several networks side by side, and how much of the promise of their multiply-adds arrives.
+By --models, of inference: several networks side by side, and how much of the promise of their
+multiply-adds arrives.
 """
 
 import dataclasses
 
 from absl import flags, logging
 
+from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
 from tfnets.launchers import app, checks, common_flags, named_networks, objects
 
@@ -23,11 +24,7 @@ FLAGS = flags.FLAGS
 common_flags.define_model()
 common_flags.define_data()
 common_flags.define_splits()
-common_flags.define_input(
-    'decode_area_crop(resolution, 0.2, 0.7, antialias=False) | flip_lr | brightness(0.25) | '
-    'saturation(0.5, 1.5)',
-    'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
-)
+common_flags.define_input(PRESETS['cats_vs_dogs_train'], PRESETS['imagenet_eval'])
 common_flags.define_optimizer('', 'Training', 'sgd', 0.1, 'cosine')
 common_flags.define_arithmetic()
 common_flags.define_devices()

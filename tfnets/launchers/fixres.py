@@ -10,6 +10,7 @@ import time
 from absl import flags, logging
 
 from tfnets.data import preprocessing
+from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
 from tfnets.files import copy
 from tfnets.launchers import app, checks, common_flags, objects, run_folder
@@ -19,10 +20,7 @@ FLAGS = flags.FLAGS
 common_flags.define_model()
 common_flags.define_data()
 common_flags.define_splits()
-common_flags.define_input(
-    'decode_inception_crop(resolution) | flip_lr',
-    'resize_short_side(resolution * 256 / 224) | center_crop(resolution)',
-)
+common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
 common_flags.define_training()
 common_flags.define_optimizer('finetune_', 'Fine-tuning', 'sgd', 0.001, 'steps')
 common_flags.define_arithmetic()
