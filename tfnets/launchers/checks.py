@@ -63,8 +63,9 @@ def _check_line(flag):
     return parsed
 
 
-def schedule(prefix, epochs):
+def course(prefix):
     """Refuses a warm-up that the schedule does not have, or that is all of it."""
+    epochs = FLAGS[f'{prefix}epochs'].value
     warmup, kind = FLAGS[f'{prefix}warmup_epochs'].value, FLAGS[f'{prefix}schedule'].value
     if warmup and kind != 'cosine':
         raise InputError(f'--{prefix}warmup_epochs={warmup}: only the cosine schedule has one')

@@ -17,6 +17,7 @@ CHANGEABLE = (
     'dry_run',
     'skip_damaged',
     'data_service',
+    'student_seeds',
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
@@ -132,8 +133,7 @@ def define_input(train_preprocessing, eval_preprocessing):
 
 
 def define_training():
-    """Length and optimizer."""
-    flags.DEFINE_float('epochs', 30.0, 'Walks over the training set.', lower_bound=0)
+    """What all training has in common."""
     flags.DEFINE_float('evaluate_every', 5.0, 'Epochs between validations.', lower_bound=1e-3)
     flags.DEFINE_float(
         'label_smoothing',
@@ -142,13 +142,20 @@ def define_training():
         lower_bound=0,
         upper_bound=1,
     )
-    define_optimizer('', 'Training', 'sgd', 0.1, 'cosine')
 
 
-def define_optimizer(prefix, stage, optimizer, learning_rate, schedule):
-    """Optimizer and schedule of one stage; `prefix` goes before each flag's name."""
+def define_course(prefix, stage, epochs, learning_rate, schedule='cosine', weight_decay=0.0):
+    """Length, optimizer and schedule of one stage; `prefix` goes before each flag's name."""
+    flags.DEFINE_float(
+        f'{prefix}epochs', epochs, f'{stage}: walks over the training set.', lower_bound=0
+    )
+    define_optimizer(prefix, stage, learning_rate, schedule, weight_decay)
+
+
+def define_optimizer(prefix, stage, learning_rate, schedule='cosine', weight_decay=0.0):
+    """Optimizer and schedule of one stage."""
     flags.DEFINE_enum(
-        f'{prefix}optimizer', optimizer, ('sgd', 'adam', 'rmsprop'), f'{stage}: the optimizer.'
+        f'{prefix}optimizer', 'sgd', ('sgd', 'adam', 'rmsprop'), f'{stage}: the optimizer.'
     )
     flags.DEFINE_float(
         f'{prefix}learning_rate',
@@ -175,7 +182,7 @@ def define_optimizer(prefix, stage, optimizer, learning_rate, schedule):
     flags.DEFINE_bool(f'{prefix}nesterov', False, f"{stage}: Nesterov's momentum for sgd.")
     flags.DEFINE_float(
         f'{prefix}weight_decay',
-        0.0,
+        weight_decay,
         f'{stage}: L2 penalty, its gradient added before momentum or moments.',
         lower_bound=0,
     )

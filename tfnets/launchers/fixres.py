@@ -5,15 +5,12 @@
 Writes report.md, report.json and a curve of accuracy against test resolution into --run_dir.
 """
 
-import time
-
-from absl import flags, logging
+from absl import flags
 
 from tfnets.data import preprocessing
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
-from tfnets.files import copy
-from tfnets.launchers import app, checks, common_flags, objects, run_folder
+from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder
 
 FLAGS = flags.FLAGS
 
@@ -22,11 +19,11 @@ common_flags.define_data()
 common_flags.define_splits()
 common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
 common_flags.define_training()
-common_flags.define_optimizer('finetune_', 'Fine-tuning', 'sgd', 0.001, 'steps')
+common_flags.define_course('', 'Training', 30.0, 0.1)
+common_flags.define_course('finetune_', 'Fine-tuning, and its control', 10.0, 0.001, 'steps')
 common_flags.define_arithmetic()
 common_flags.define_devices()
 common_flags.define_run()
-flags.DEFINE_float('finetune_epochs', 10.0, 'Of fine-tuning, and of its control.', lower_bound=0)
 flags.DEFINE_list(
     'tune',
     ['classifier_and_last_bn'],
@@ -69,8 +66,8 @@ flags.adopt_module_key_flags(common_flags)
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
     checks.model_and_input()
-    checks.schedule('', FLAGS.epochs)
-    checks.schedule('finetune_', FLAGS.finetune_epochs)
+    checks.course('')
+    checks.course('finetune_')
     for tune in FLAGS.tune or ['']:
         if tune not in ('classifier_and_last_bn', 'all'):
             raise InputError(f'--tune={tune}: expected classifier_and_last_bn, all, or both')
@@ -100,36 +97,26 @@ def main():
     from tfnets.recipes import fixres
 
     plan = make_plan()
-    values = common_flags.resolved()
-    folder = run_folder.locate('fixres', values)
-    if (folder / 'report.md').exists() and not FLAGS.overwrite and not FLAGS.dry_run:
-        logging.info(
-            '%s is finished; this is its report (its data are not looked at again)', folder
-        )
-        print((folder / 'report.md').read_text())
+    folder = run_folder.locate('fixres', common_flags.resolved())
+    if run_folder.show_finished(folder):
         return
-    names = ('train_split', 'validation_split', 'test_split')
-    opened = [objects.open_source(FLAGS[name].value) for name in names]
-    objects.check_disjoint(dict(zip(names, opened, strict=True)))
+    opened = objects.open_splits()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
-    if not FLAGS.dry_run:
-        run_folder.occupy(folder, 'fixres', values)
-    kept_in = None if FLAGS.dry_run else folder
-    data = fixres.Data(*(objects.sound(source, source is opened[0], kept_in) for source in opened))
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
-        show(plan, network, data, trainer)
+        inputs = objects.inputs(opened)
+        chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
+        if plan.test_resolution == 'validation':
+            print('the test resolution is chosen on the way; this plan takes that of sigma')
+        phases = fixres.dry_run(plan, network, inputs, chosen)
+        dry_run.show(phases, {FLAGS.model: network}, inputs, trainer)
         return
-    logging.info('the run is in %s', folder)
-    sizes = (len(source) for source in (data.train, data.validation, data.test))
-    logging.info('%d photos to train on, %d for validation, %d for the test', *sizes)
-    if FLAGS.batch_size > len(data.train):
-        logging.warning('--batch_size=%d is more than the photos to train on', FLAGS.batch_size)
+    run_folder.occupy(folder, 'fixres', common_flags.resolved())
+    inputs = objects.inputs(opened, folder)
     head = objects.describe(folder, network, strategy)
-    outcome = fixres.fixres(trainer, build, data, plan)
-    for name in ('network.keras', 'inputs.json'):
-        copy(trainer.folder(outcome.deployed) / name, folder / name.replace('network', 'model'))
+    outcome = fixres.fixres(trainer, build, inputs, plan)
+    run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(resolution_report.write_report(folder, outcome, plan, head))
 
 
@@ -142,16 +129,8 @@ def make_plan():
     test = FLAGS.test_resolution
     return fixres.Plan(
         resolution=resolution,
-        train_preprocessing=FLAGS.train_preprocessing,
-        eval_preprocessing=FLAGS.eval_preprocessing,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-        epochs=FLAGS.epochs,
-        optimizer=objects.optimizer(),
-        schedule=objects.schedule(),
-        finetune_epochs=FLAGS.finetune_epochs,
-        finetune_optimizer=objects.optimizer('finetune_'),
-        finetune_schedule=objects.schedule('finetune_'),
+        training=objects.course(),
+        finetuning=objects.course('finetune_'),
         tunes=tuple(dict.fromkeys(FLAGS.tune)),
         sigma=FLAGS.sigma,
         test_resolution=int(test) if test.isdecimal() else test,
@@ -161,51 +140,7 @@ def make_plan():
         high_resolution=FLAGS.high_resolution,
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
-        colours_on_device=FLAGS.augment_on_device,
-        service=FLAGS.data_service,
     )
-
-
-def show(plan, network, data, trainer):
-    """Prints the phases with their steps and measured speed; trains nothing that is kept."""
-    from tfnets.recipes import fixres
-
-    chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
-    phases = fixres.dry_run(plan, network, data, chosen)
-    parameters = sum(variable.numpy().size for variable in network.trainable_variables)
-    print(f'{FLAGS.model}: {parameters:,} trainable parameters')
-    print(
-        f'{len(data.train)} photos to train on, {len(data.validation)} for validation, '
-        f'{len(data.test)} for the test; {data.train.num_classes} classes'
-    )
-    if plan.test_resolution == 'validation':
-        print('the test resolution is chosen on the way; this plan takes that of sigma')
-    total = 0.0
-    for phase in phases:
-        seconds = phase.steps * _seconds_per_step(trainer, phase)
-        total += seconds
-        print(
-            f'{phase.name}: {phase.epochs:g} epochs, {phase.steps} steps of '
-            f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
-            f'about {_duration(seconds)}'
-        )
-    print(f'about {_duration(total)} of training in all, evaluations not counted')
-
-
-def _duration(seconds):
-    return f'{seconds:.0f} seconds' if seconds < 120 else f'{seconds / 60:.0f} minutes'
-
-
-def _seconds_per_step(trainer, phase, most=10):
-    """Measures a few steps, input included, compilation not."""
-    count = min(most, phase.steps // 2)
-    if not count:
-        return 0.0
-    advance = trainer.stepper(phase)
-    advance(1)
-    start = time.monotonic()
-    advance(count)
-    return (time.monotonic() - start) / count
 
 
 if __name__ == '__main__':

@@ -57,6 +57,46 @@ def open_source(split):
     return sources.load(FLAGS.dataset, split, FLAGS.data_dir, FLAGS.cache, FLAGS.cache_dir)
 
 
+def open_splits():
+    """Opens the three splits, damaged files and all; refuses those that overlap.
+
+    Returns:
+        List of Source: train, validation, test.
+    """
+    names = ('train_split', 'validation_split', 'test_split')
+    opened = [open_source(FLAGS[name].value) for name in names]
+    check_disjoint(dict(zip(names, opened, strict=True)))
+    return opened
+
+
+def inputs(opened, folder=None):
+    """The Inputs of a recipe.
+
+    Args:
+        opened: what `open_splits` answered.
+        folder: of the run, where what was found damaged is kept; None to look again each time.
+    """
+    from tfnets.recipes.inputs import Inputs
+
+    sources = [sound(source, source is opened[0], folder) for source in opened]
+    if folder:
+        logging.info('the run is in %s', folder)
+        logging.info(
+            '%d photos to train on, %d for validation, %d for the test', *map(len, sources)
+        )
+    if FLAGS.batch_size > len(sources[0]):
+        logging.warning('--batch_size=%d is more than the photos to train on', FLAGS.batch_size)
+    return Inputs(
+        *sources,
+        FLAGS.train_preprocessing,
+        FLAGS.eval_preprocessing,
+        FLAGS.batch_size,
+        FLAGS.seed,
+        FLAGS.augment_on_device,
+        FLAGS.data_service,
+    )
+
+
 def check_disjoint(named):
     """Refuses splits that have photos in common, as slices given by hand may.
 
@@ -160,21 +200,34 @@ def _damaged(opened):
 
 
 def network_builder(num_classes, made_strategy):
-    """A function that builds the network, the same each time."""
-    import keras
+    """A function that builds the network of --model for a seed (--seed), the same each time."""
 
     def build():
-        keras.utils.set_random_seed(FLAGS.seed)
-        with made_strategy.scope():
-            return registry.build(
-                FLAGS.model,
-                num_classes,
-                weights=FLAGS.weights,
-                new_head=FLAGS.new_head,
-                **common_flags.model_options(),
-            )
+        return registry.build(
+            FLAGS.model,
+            num_classes,
+            weights=FLAGS.weights,
+            new_head=FLAGS.new_head,
+            **common_flags.model_options(),
+        )
 
-    return build
+    return _seeded(build, made_strategy)
+
+
+def named_builder(network, num_classes, made_strategy, weights=None):
+    """The same for a NamedNetwork and a file of its weights."""
+    return _seeded(lambda: network.build(num_classes, weights), made_strategy)
+
+
+def _seeded(build, made_strategy):
+    import keras
+
+    def build_for(seed=None):
+        keras.utils.set_random_seed(FLAGS.seed if seed is None else seed)
+        with made_strategy.scope():
+            return build()
+
+    return build_for
 
 
 def num_classes(opened):
@@ -215,6 +268,13 @@ def schedule(prefix=''):
         factor, every = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}drop_every'].value
         return schedules.Steps(base, factor, every)
     return schedules.Constant(base)
+
+
+def course(prefix=''):
+    """The Course of one stage."""
+    from tfnets.training.phase import Course
+
+    return Course(FLAGS[f'{prefix}epochs'].value, optimizer(prefix), schedule(prefix))
 
 
 def describe(folder, network, made_strategy):

@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 
+from absl import flags, logging
+
 from tfnets import __version__
 from tfnets.errors import InputError
-from tfnets.files import read_json, write_json, write_text
+from tfnets.files import copy, read_json, write_json, write_text
 from tfnets.launchers import common_flags
 
 
@@ -67,6 +69,22 @@ def occupy(folder, launcher, values):
     lines = [f'# python -m tfnets.launchers.{launcher} --flagfile={folder}/flags.cfg']
     lines += [f'--{name}={value}' for name, value in shown.items()]
     write_text(folder / 'flags.cfg', '\n'.join(lines) + '\n')
+
+
+def show_finished(folder):
+    """Prints the report of a run that is finished; answers whether it is."""
+    report = folder / 'report.md'
+    if not report.exists() or flags.FLAGS.overwrite or flags.FLAGS.dry_run:
+        return False
+    logging.info('%s is finished; this is its report (its data are not looked at again)', folder)
+    print(report.read_text())
+    return True
+
+
+def deploy(folder, phase_folder):
+    """Makes the network that a phase ended with the one of the run: model.keras, inputs.json."""
+    for name in ('network.keras', 'inputs.json'):
+        copy(phase_folder / name, folder / name.replace('network', 'model'))
 
 
 def add_facts(folder, facts, start):

@@ -46,10 +46,10 @@ OPTIONS = {
     'gamma': (float, 'Resolution grows by gamma**phi.'),
     'phi': (float, 'Compound coefficient, at least 0 (0).'),
     'upsampling': (str, 'bl_*: nearest (official code, the default) or bilinear (paper).'),
-    'width_multiplier': (float, 'resnet*: factor of the channels (1).'),
+    'width_multiplier': (float, 'resnet*, cifar_resnet*: factor of the channels (1).'),
     'block_width': (
         str,
-        'resnet*: which channels: inner (of the 3x3 convolutions, the default) or all.',
+        'The same: which channels: inner (of the 3x3 convolutions, the default) or all.',
     ),
     'stem': (
         str,
@@ -95,6 +95,20 @@ def _resnets():
                 'bottleneck ResNet as torchvision has it',
                 {'depth': depth},
                 ('width_multiplier', 'block_width', 'stem'),
+            ),
+        )
+
+
+def _cifar_resnets():
+    for depth in (20, 29, 56, 110, 164):
+        yield (
+            f'cifar_resnet{depth}',
+            Entry(
+                'tfnets.models.resnet:cifar_resnet',
+                'bottleneck ResNet of three stages from 16 channels, for CIFAR',
+                {'depth': depth},
+                ('width_multiplier', 'block_width'),
+                resolution=32,
             ),
         )
 
@@ -166,7 +180,7 @@ def _mbconvs():
     )
 
 
-MODELS = dict([*_big_little(), *_resnets(), *_preact_resnets(), *_mbconvs()])
+MODELS = dict([*_big_little(), *_resnets(), *_cifar_resnets(), *_preact_resnets(), *_mbconvs()])
 
 
 def about():

@@ -52,19 +52,66 @@ def resnet(
     Raises:
         InputError: if an argument is out of its range.
     """
-    _check(depth, width_multiplier, block_width, stem)
+    if depth not in UNITS:
+        raise InputError(f'depth must be one of {", ".join(map(str, UNITS))}, got {depth}')
+    if stem not in STEMS:
+        raise InputError(f'stem must be one of {", ".join(STEMS)}, got {stem}')
+    return _network(
+        f'resnet{depth}', UNITS[depth], 64, stem, width_multiplier, block_width, num_classes
+    )
+
+
+def cifar_resnet(depth, width_multiplier=1.0, num_classes=10, *, block_width='inner'):
+    """Bottleneck ResNet of three stages for images of 32 pixels (He et al., ECCV 2016, section 4).
+
+    A 3x3 convolution of 16 channels, then stages whose 3x3 convolutions have 16, 32 and 64
+    channels and whose outputs have four times as many, at strides 1, 2 and 4. The order within a
+    unit is that of `resnet`; He's own with pre-activation is `preact_resnet_cifar`.
+
+    Args:
+        depth: 9 n + 2, at least 11: n units a stage.
+        width_multiplier: as of `resnet`.
+        num_classes: size of the output.
+        block_width: as of `resnet`.
+
+    Returns:
+        keras.Model, as of `resnet`.
+
+    Raises:
+        InputError: if an argument is out of its range.
+    """
+    units, rest = divmod(depth - 2, 9)
+    if rest or units < 1:
+        raise InputError(f'depth must be 9 n + 2 for a whole n above 0, got {depth}')
+    return _network(
+        f'cifar_resnet{depth}',
+        (units,) * 3,
+        16,
+        'cifar',
+        width_multiplier,
+        block_width,
+        num_classes,
+    )
+
+
+def _network(name, units, base, stem, width_multiplier, block_width, num_classes):
+    """Stages of so many units, on a stem of `base` channels."""
+    if not 0 < width_multiplier < float('inf'):
+        raise InputError(f'width_multiplier must be above 0, got {width_multiplier}')
+    if block_width not in BLOCK_WIDTHS:
+        raise InputError(f'block_width must be one of {", ".join(BLOCK_WIDTHS)}, got {block_width}')
     outer = width_multiplier if block_width == 'all' else 1
     pixels, x = blocks.pixels()
-    x = _stem(x, _times(64, outer), stem)
-    for stage, units in enumerate(UNITS[depth], 1):
-        inner = _times(32 * 2**stage, width_multiplier)
-        channels = _times(128 * 2**stage, outer)
-        for unit in range(1, units + 1):
-            last = unit == units
+    x = _stem(x, _times(base, outer), stem)
+    for stage, count in enumerate(units, 1):
+        inner = _times(base * 2 ** (stage - 1), width_multiplier)
+        channels = _times(4 * base * 2 ** (stage - 1), outer)
+        for unit in range(1, count + 1):
+            last = unit == count
             stride = 2 if stage > 1 and unit == 1 else 1
             output = f'stage{stage}.output' if last else f'stage{stage}.unit{unit}.output'
             x = _unit(x, inner, channels, stride, f'stage{stage}.unit{unit}', output)
-    return keras.Model(pixels, blocks.head(x, num_classes), name=f'resnet{depth}')
+    return keras.Model(pixels, blocks.head(x, num_classes), name=name)
 
 
 def _stem(x, channels, kind):
@@ -84,14 +131,3 @@ def _unit(x, inner, channels, stride, name, output):
 
 def _times(channels, factor):
     return max(1, round(channels * factor))
-
-
-def _check(depth, width_multiplier, block_width, stem):
-    if depth not in UNITS:
-        raise InputError(f'depth must be one of {", ".join(map(str, UNITS))}, got {depth}')
-    if not 0 < width_multiplier < float('inf'):
-        raise InputError(f'width_multiplier must be above 0, got {width_multiplier}')
-    if block_width not in BLOCK_WIDTHS:
-        raise InputError(f'block_width must be one of {", ".join(BLOCK_WIDTHS)}, got {block_width}')
-    if stem not in STEMS:
-        raise InputError(f'stem must be one of {", ".join(STEMS)}, got {stem}')

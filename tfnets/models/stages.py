@@ -183,6 +183,51 @@ def merge_bridges(model, student):
                 merge(matrix, reader)
 
 
+def stage_layers(model, student, number):
+    """Names what belongs to a stage of `bridged(student, ...)`.
+
+    Args:
+        model: the bridged network.
+        student: whose layers it shares.
+        number: of the stage, from 1; the stem belongs to stage 1.
+
+    Returns:
+        Frozenset of the names of the layers with weights in the stage, in the narrowing before it
+        and in the widening behind it.
+    """
+    layers = roles.flat_layers(cut(student)[number - 1])
+    bridges = [
+        _layer(model, name) for name in (f'bridge{number - 1}.narrow', f'bridge{number}.widen')
+    ]
+    return frozenset(layer.name for layer in [*layers, *bridges] if layer and layer.weights)
+
+
+def copy_classifier(teacher, model, student):
+    """Gives the student the teacher's classifier, where both read as many channels.
+
+    Behind a bridge they do: the teacher's classifier then reads the widened output, and the student
+    gets both as the one dense layer that they are.
+
+    Args:
+        teacher: keras.Model.
+        model: the bridged network.
+        student: whose layers it shares.
+
+    Returns:
+        Whether the shapes agreed.
+    """
+    source, target = roles.classifier(teacher), roles.classifier(student)
+    kernel = source.kernel.numpy()
+    widen = _layer(model, f'bridge{len(names(student))}.widen')
+    if widen is not None and widen.kernel.shape[-1] == kernel.shape[0]:
+        kernel = widen.kernel.numpy()[0, 0].astype(np.float64) @ kernel
+    if kernel.shape != target.kernel.shape:
+        return False
+    target.kernel.assign(kernel.astype(np.float32))
+    target.bias.assign(source.bias.numpy())
+    return True
+
+
 def _bridge(x, width, name):
     """A widening and a narrowing that starts as its inverse; answers both outputs."""
     channels = x.shape[-1]

@@ -13,15 +13,12 @@ from collections.abc import Callable, Sequence
 import keras
 from absl import logging
 
-from tfnets.data import preprocessing
-from tfnets.data.pipeline import Batches
-from tfnets.data.source import Source
 from tfnets.models import roles
 from tfnets.recipes import apparent_size
+from tfnets.recipes.inputs import Inputs
 from tfnets.training.evaluation import Evaluation
 from tfnets.training.objectives import Classification
-from tfnets.training.optimizers import Optimizer
-from tfnets.training.phase import Phase, Treatment
+from tfnets.training.phase import Course, Phase, Treatment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +27,8 @@ class Plan:
 
     Attributes:
         resolution: K_train, side of the training images in pixels.
-        train_preprocessing: line for training; it begins with a random crop.
-        eval_preprocessing: line for tests, written with `resolution`.
-        batch_size: global.
-        seed: of weights, order and augmentation.
-        epochs: of training; 0 for a network that comes trained.
-        optimizer: of training.
-        schedule: of training.
-        finetune_epochs: of fine-tuning, and of its control.
-        finetune_optimizer: of fine-tuning.
-        finetune_schedule: of fine-tuning.
+        training: Course; of 0 epochs for a network that comes trained.
+        finetuning: Course of fine-tuning, and of its control.
         tunes: which ways of fine-tuning to try, see `treatment`.
         sigma: 'length' reads a crop's size as the paper does, as the square root of its share of
             the area; 'area' as AdamStein97 does, as that share itself.
@@ -52,21 +41,11 @@ class Plan:
         high_resolution: whether to train another network at the test resolution all along.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: of training and fine-tuning.
-        colours_on_device: see `data.pipeline.Batches`.
-        service: see `data.pipeline.Batches`.
     """
 
     resolution: int
-    train_preprocessing: str
-    eval_preprocessing: str
-    batch_size: int
-    seed: int
-    epochs: float
-    optimizer: Optimizer
-    schedule: object
-    finetune_epochs: float
-    finetune_optimizer: Optimizer
-    finetune_schedule: object
+    training: Course
+    finetuning: Course
     tunes: Sequence[str] = ('classifier_and_last_bn',)
     sigma: str = 'length'
     test_resolution: str | int = 'sigma'
@@ -76,17 +55,6 @@ class Plan:
     high_resolution: bool = False
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
-    colours_on_device: bool = False
-    service: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """The three splits."""
-
-    train: Source
-    validation: Source
-    test: Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,22 +96,22 @@ class Outcome:
     deployed: str
 
 
-def fixres(trainer, build: Callable[[], keras.Model], data, plan):
+def fixres(trainer, build: Callable[[], keras.Model], inputs: Inputs, plan: Plan):
     """Runs the recipe; every phase of it goes on from where it was left.
 
     Args:
         trainer: training.Trainer.
         build: makes the network with its initial (or pre-trained) weights, the same each time.
-        data: Data.
+        inputs: Inputs; the line for training begins with a random crop.
         plan: Plan.
 
     Returns:
         Outcome.
     """
-    recipe = _Recipe(trainer, data, plan)
+    recipe = _Recipe(trainer, inputs, plan)
     objective = recipe.objective(build())
 
-    trainer.run(recipe.training('train', objective, plan.resolution, plan.epochs))
+    trainer.run(recipe.training('train', objective, plan.resolution, plan.training.epochs))
     gap = recipe.measure_gap()
     resolutions = recipe.resolutions(gap)
     recipe.score('train', objective, 'validation', resolutions)
@@ -172,22 +140,22 @@ def fixres(trainer, build: Callable[[], keras.Model], data, plan):
     return Outcome(gap, chosen, best, recipe.rows, deployed)
 
 
-def dry_run(plan, network, data, chosen=None):
+def dry_run(plan, network, inputs, chosen=None):
     """The phases that the recipe would run, in order.
 
     Args:
         plan: Plan.
         network: keras.Model.
-        data: Data.
+        inputs: Inputs; the line for training begins with a random crop.
         chosen: test resolution in pixels; None to measure it.
 
     Returns:
         List of Phase.
     """
-    recipe = _Recipe(None, data, plan)
+    recipe = _Recipe(None, inputs, plan)
     objective = recipe.objective(network)
     chosen = chosen or recipe.measure_gap().resolution[plan.sigma]
-    phases = [recipe.training('train', objective, plan.resolution, plan.epochs)]
+    phases = [recipe.training('train', objective, plan.resolution, plan.training.epochs)]
     for tune in plan.tunes:
         phases.append(recipe.finetuning(f'finetune_{tune}', objective, tune, chosen))
         if plan.control:
@@ -201,8 +169,8 @@ def dry_run(plan, network, data, chosen=None):
 class _Recipe:
     """The recipe's phases and measurements, each in one place."""
 
-    def __init__(self, trainer, data, plan):
-        self._trainer, self._data, self._plan = trainer, data, plan
+    def __init__(self, trainer, inputs, plan):
+        self._trainer, self._inputs, self._plan = trainer, inputs, plan
         self.rows = []
 
     def objective(self, network):
@@ -214,11 +182,11 @@ class _Recipe:
         return Phase(
             name,
             objective,
-            self._batches(self._data.train, plan.train_preprocessing, pixels, 'train'),
+            self._inputs.training(pixels, 'train'),
             epochs,
-            plan.optimizer,
-            plan.schedule,
-            validation=self._tests('validation', pixels),
+            plan.training.optimizer,
+            plan.training.schedule,
+            validation=self._inputs.tests('validation', pixels),
             evaluate_every=plan.evaluate_every,
         )
 
@@ -228,22 +196,21 @@ class _Recipe:
         return Phase(
             name,
             objective,
-            self._batches(self._data.train, plan.eval_preprocessing, pixels, name),
-            plan.finetune_epochs,
-            plan.finetune_optimizer,
-            plan.finetune_schedule,
+            self._inputs.training(pixels, name, self._inputs.eval_preprocessing),
+            plan.finetuning.epochs,
+            plan.finetuning.optimizer,
+            plan.finetuning.schedule,
             treatment={'network': treatment(tune, objective.network)},
             start_from='train',
-            validation=self._tests('validation', pixels),
+            validation=self._inputs.tests('validation', pixels),
             evaluate_every=plan.evaluate_every,
         )
 
     def measure_gap(self):
         """Runs the real training crops over the training set."""
-        plan = self._plan
-        line = plan.train_preprocessing
-        batches = self._batches(self._data.train, line, plan.resolution, 'train')
-        return apparent_size.measure(batches, plan.eval_preprocessing, plan.resolution_multiple)
+        plan, inputs = self._plan, self._inputs
+        batches = inputs.training(plan.resolution, 'train')
+        return apparent_size.measure(batches, inputs.eval_preprocessing, plan.resolution_multiple)
 
     def resolutions(self, gap):
         """All test resolutions: those asked for, that of training, and that of sigma."""
@@ -257,7 +224,7 @@ class _Recipe:
         """Scores a finished phase's network on a split at each resolution."""
         minutes = self._trainer.result(name).minutes
         for pixels in resolutions:
-            batches = self._tests(split, pixels)
+            batches = self._inputs.tests(split, pixels)
             evaluation = self._trainer.evaluate(name, objective, batches)
             self.rows.append(Row(name, split, pixels, minutes, evaluation))
             logging.info(
@@ -277,15 +244,6 @@ class _Recipe:
             for row in self.rows
             if (row.phase, row.split, row.resolution) == (name, split, pixels)
         )
-
-    def _tests(self, split, pixels):
-        source = getattr(self._data, split)
-        return self._batches(source, self._plan.eval_preprocessing, pixels, '')
-
-    def _batches(self, source, line, pixels, stream):
-        plan, parsed = self._plan, preprocessing.parse(line, pixels)
-        placement = (plan.colours_on_device, plan.service)
-        return Batches(source, parsed, plan.batch_size, plan.seed, stream, *placement)
 
 
 def treatment(tune, network):
@@ -317,4 +275,4 @@ def equal_compute_epochs(plan, resolution):
     is counted as one of training at that resolution.
     """
     pixels = (plan.resolution / resolution) ** 2
-    return math.ceil(plan.epochs * pixels + plan.finetune_epochs)
+    return math.ceil(plan.training.epochs * pixels + plan.finetuning.epochs)

@@ -1,5 +1,6 @@
 """What a phase saves on the way, and at its end."""
 
+import hashlib
 import pathlib
 import shutil
 
@@ -18,15 +19,15 @@ class Checkpoints:
 
     Args:
         folder: pathlib.Path of the phase.
-        objective: whose modules are saved.
+        modules: dict of the keras.Models that are saved, by name.
         keep: how many of the latest checkpoints to keep.
         **state: trackable objects and variables that are saved beside them.
     """
 
-    def __init__(self, folder, objective, keep=2, **state):
+    def __init__(self, folder, modules, keep=2, **state):
         self._best = folder / 'best'
-        self._modules = tf.train.Checkpoint(modules=_Modules(objective))
-        self._checkpoint = tf.train.Checkpoint(modules=_Modules(objective), **state)
+        self._modules = tf.train.Checkpoint(modules=_Modules(modules))
+        self._checkpoint = tf.train.Checkpoint(modules=_Modules(modules), **state)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder / 'checkpoints'), keep, checkpoint_name='step'
         )
@@ -93,13 +94,13 @@ class Checkpoints:
         return False
 
 
-def restore_modules(folder, objective):
-    """Gives an objective's networks the weights that a phase ended with.
+def restore_modules(folder, modules):
+    """Gives networks, a dict by name, the weights that a phase ended with.
 
     Raises:
         InputError: if its last checkpoint cannot be read.
     """
-    checkpoint = tf.train.Checkpoint(modules=_Modules(objective))
+    checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
     try:
         path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
@@ -111,6 +112,37 @@ def restore_modules(folder, objective):
         ) from None
 
 
+def check_frozen(folder, modules):
+    """Writes down which networks a phase leaves as they are, or compares them with what it began with.
+
+    They are in none of its checkpoints: a wide teacher would fill the disk.
+
+    Args:
+        folder: pathlib.Path of the phase.
+        modules: dict of keras.Models, by name.
+
+    Raises:
+        InputError: if one of them has other weights than when the phase began.
+    """
+    found = {name: _fingerprint(module) for name, module in modules.items()}
+    known = read_json(folder / 'frozen.json')
+    if known is None and found:
+        write_json(folder / 'frozen.json', found)
+    for name in known or ():
+        if known[name] != found.get(name):
+            raise InputError(
+                f'{folder}: the {name} is not the one that this phase began with; bring its weights '
+                'back, or start anew by --overwrite'
+            )
+
+
+def _fingerprint(module):
+    digest = hashlib.sha256()
+    for variable in module.variables:
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def remove_leftovers(folder):
     """Deletes what writers that were killed left half written in a phase's folder."""
     for path in [*folder.glob('.*'), *folder.glob('best/.*')]:
@@ -119,8 +151,8 @@ def remove_leftovers(folder):
         shutil.rmtree(path)
 
 
-def restore_best(folder, objective):
-    """Gives an objective's networks their weights at a phase's best evaluation.
+def restore_best(folder, modules):
+    """Gives networks, a dict by name, their weights at a phase's best evaluation.
 
     Returns:
         The step of it, or None if no best was kept; then nothing is changed.
@@ -129,7 +161,7 @@ def restore_best(folder, objective):
     if best is None:
         return None
     path = folder / 'best' / f'step-{best["step"]}'
-    checkpoint = tf.train.Checkpoint(modules=_Modules(objective))
+    checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
     checkpoint.read(str(path)).assert_existing_objects_matched()
     return best['step']
 
@@ -150,9 +182,9 @@ def load_model(path):
 
 
 class _Modules(tf.Module):
-    """An objective's networks as one trackable object, by their names."""
+    """Networks as one trackable object, by their names."""
 
-    def __init__(self, objective):
+    def __init__(self, modules):
         super().__init__()
-        for name, module in objective.modules.items():
+        for name, module in modules.items():
             setattr(self, name, module)

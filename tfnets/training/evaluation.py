@@ -12,8 +12,8 @@ class Evaluation:
 
     Attributes:
         examples: how many were counted.
-        loss: mean cross entropy in nats.
-        top1: share of right answers.
+        loss: mean loss of the objective; for a classification cross entropy in nats.
+        top1: share of right answers; None, as all below, where the objective gives no answers.
         top1_error: standard error of top1, of a binomial draw of that many examples.
         balanced: mean over the classes of their share of right answers.
         top5: share with the right answer among the first five, None for ten classes or fewer.
@@ -21,9 +21,9 @@ class Evaluation:
 
     examples: int
     loss: float
-    top1: float
-    top1_error: float
-    balanced: float
+    top1: float | None = None
+    top1_error: float | None = None
+    balanced: float | None = None
     top5: float | None = None
 
     def numbers(self):
@@ -36,8 +36,8 @@ def summarize(batches, scores):
 
     Args:
         batches: the Batches that were evaluated.
-        scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'label', 'loss',
-            'top1', maybe 'top5'.
+        scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'label', 'loss', maybe
+            'top1' and 'top5'.
 
     Returns:
         Evaluation.
@@ -53,13 +53,16 @@ def summarize(batches, scores):
     size = len(batches.source)
     if not np.array_equal(columns['index'][order], np.arange(size)):
         raise RuntimeError(f'evaluation counted {len(order)} examples of {size}, or one twice')
+    loss = float(columns['loss'].astype(np.float64).mean())
+    if 'top1' not in columns:
+        return Evaluation(size, loss)
     right = columns['top1'][order].astype(np.float64)
     labels = columns['label'][order]
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     top1 = float(right.mean())
     return Evaluation(
         examples=size,
-        loss=float(columns['loss'].astype(np.float64).mean()),
+        loss=loss,
         top1=top1,
         top1_error=math.sqrt(top1 * (1 - top1) / size),
         balanced=float(np.mean(per_class)),

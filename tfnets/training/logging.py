@@ -40,7 +40,9 @@ class MetricsLog:
         self._board_dir = run_dir / 'tensorboard' / phase
         self._writers = {}
         kept = [
-            line for line in read_metrics(run_dir) if line['phase'] != phase or line['step'] <= step
+            line
+            for line in read_metrics(run_dir)
+            if line['phase'] != phase or (step and line['step'] <= step)
         ]
         write_text(self._path, ''.join(json.dumps(line) + '\n' for line in kept))
         for old in self._board_dir.glob('*/events.*'):
@@ -147,12 +149,12 @@ class Progress:
 
         Args:
             step: steps that have been made.
-            numbers: dict with 'loss', 'top1', 'images_per_second' and 'input_wait'.
+            numbers: dict with 'loss', 'images_per_second', 'input_wait', maybe 'top1'.
             seconds_left: until the end of the phase.
         """
+        top1 = f'top-1 {100 * numbers["top1"]:.1f} %, ' if 'top1' in numbers else ''
         text = (
-            f'loss {numbers["loss"]:.4f}, top-1 {100 * numbers.get("top1", 0):.1f} %, '
-            f'{numbers["images_per_second"]:.0f} images/s, '
+            f'loss {numbers["loss"]:.4g}, {top1}{numbers["images_per_second"]:.0f} images/s, '
             f'{100 * numbers["input_wait"]:.0f} % waiting for input'
         )
         self._bar.update(step - self._step)

@@ -1,4 +1,12 @@
-"""Objectives: from a batch to its losses and metrics. An objective owns the networks it needs."""
+"""Objectives: from a batch to its losses and metrics. An objective owns the networks it needs.
+
+All are called in the same way, objective(batch, training), with a batch
+
+    {'image': uint8 [batch, height, width, 3], 'label': int32 [batch]}
+
+and, in training, 'seed': int32 [batch, 2]. They return float32 [batch] losses, and a dict of
+float32 [batch] metrics. `modules` is a dict of the keras.Models that an objective owns, by name.
+"""
 
 import tensorflow as tf
 
@@ -26,29 +34,93 @@ class Classification:
         return self.modules['network']
 
     def __call__(self, batch, training):
-        """Scores one batch.
-
-        Args:
-            batch: {'image': uint8 [batch, height, width, 3], 'label': int32 [batch]} and, in
-                training, 'seed': int32 [batch, 2].
-            training: bool.
-
-        Returns:
-            float32 [batch] losses, and a dict of float32 [batch] metrics: 'top1' and, with more
-            than ten classes, 'top5'.
-        """
-        with example_seeds(batch.get('seed')):
-            logits = self.network(batch['image'], training=training)
-        logits = tf.cast(logits, tf.float32)
+        """Returns cross entropies in nats, 'top1' and, with more than ten classes, 'top5'."""
+        logits = _answer(self.network, batch, training)
         classes = logits.shape[-1]
         target = tf.one_hot(batch['label'], classes)
         smoothing = self._label_smoothing if training else 0.0
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        metrics = {'top1': _in_top(logits, batch['label'], 1)}
-        if classes > 10:
-            metrics['top5'] = _in_top(logits, batch['label'], 5)
-        return losses, metrics
+        return losses, _accuracy(logits, batch['label'])
+
+
+class Distillation:
+    """Divergence of a network's answers from those of its teacher (Hinton et al. 2015).
+
+    KL(teacher || network) of the softmax of logits / temperature, in nats, times temperature ** 2,
+    so that gradients keep their size. Metrics are against the labels.
+
+    Attributes:
+        modules: {'network': the student, 'teacher': which is always in inference mode}.
+
+    Args:
+        network: keras.Model from uint8 pixels to logits [batch, num_classes].
+        teacher: keras.Model to as many logits.
+        temperature: above 0.
+    """
+
+    def __init__(self, network, teacher, temperature=1.0):
+        self.modules = {'network': network, 'teacher': teacher}
+        self._temperature = temperature
+
+    def __call__(self, batch, training):
+        """Returns divergences, 'top1' and, with more than ten classes, 'top5'."""
+        logits = _answer(self.modules['network'], batch, training)
+        taught = _answer(self.modules['teacher'], batch, False)
+        losses = _divergence(taught / self._temperature, logits / self._temperature)
+        return losses * self._temperature**2, _accuracy(logits, batch['label'])
+
+
+class Imitation:
+    """Distance of a stage's output from that of the teacher's stage.
+
+    Attributes:
+        modules: {'student': all of it, 'teacher': which is always in inference mode}.
+
+    Args:
+        student: keras.Model whose layers `student_stage` shares.
+        teacher: keras.Model whose layers `teacher_stage` shares.
+        student_stage: keras.Model from uint8 pixels to [batch, height, width, channels].
+        teacher_stage: keras.Model from the same pixels to the same shape.
+        loss: 'mse', the mean of squares over all elements; or 'kl', the mean over positions of
+            KL(teacher || student) of the softmax over channels, in nats.
+    """
+
+    def __init__(self, student, teacher, student_stage, teacher_stage, loss='mse'):
+        self.modules = {'student': student, 'teacher': teacher}
+        self._stages = student_stage, teacher_stage
+        self._distance = {'mse': _squares, 'kl': _divergence}[loss]
+
+    def __call__(self, batch, training):
+        """Returns distances, and no metrics."""
+        student, teacher = self._stages
+        distances = self._distance(
+            _answer(teacher, batch, False), _answer(student, batch, training)
+        )
+        return tf.reduce_mean(distances, axis=range(1, distances.shape.rank)), {}
+
+
+def _answer(network, batch, training):
+    """What a network makes of a batch's images, in float32."""
+    with example_seeds(batch.get('seed')):
+        return tf.cast(network(batch['image'], training=training), tf.float32)
+
+
+def _squares(target, values):
+    return tf.math.squared_difference(values, target)
+
+
+def _divergence(target, logits):
+    """KL divergence of two softmaxes over the last axis, in nats."""
+    log_target, log_values = tf.nn.log_softmax(target), tf.nn.log_softmax(logits)
+    return tf.reduce_sum(tf.exp(log_target) * (log_target - log_values), axis=-1)
+
+
+def _accuracy(logits, labels):
+    metrics = {'top1': _in_top(logits, labels, 1)}
+    if logits.shape[-1] > 10:
+        metrics['top5'] = _in_top(logits, labels, 5)
+    return metrics
 
 
 def _in_top(logits, labels, k):

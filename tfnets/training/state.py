@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tfnets.errors import NotFinite
 from tfnets.training import checkpoints, step
-from tfnets.training.phase import Treatment
 from tfnets.training.schedules import InSteps
 
 
@@ -29,10 +28,10 @@ class TrainingState:
 
     def __init__(self, phase, folder, strategy, xla, keep=1, restore=True):
         if phase.start_from and restore:
-            checkpoints.restore_modules(folder(phase.start_from), phase.objective)
+            checkpoints.restore_modules(folder(phase.start_from), phase.changing)
         variables = []
         for name, module in phase.objective.modules.items():
-            variables += phase.treatment.get(name, Treatment()).apply(module)
+            variables += phase.treatment_of(name).apply(module)
         self._schedule = InSteps(phase.schedule, phase.data.steps_per_epoch, phase.steps)
         with strategy.scope():
             float16 = keras.config.dtype_policy().compute_dtype == 'float16'
@@ -51,14 +50,14 @@ class TrainingState:
         )
         self.checkpoints = checkpoints.Checkpoints(
             folder(phase.name),
-            phase.objective,
+            phase.changing,
             keep,
             optimizer=self._optimizer,
             step=self._step,
             seconds=self._seconds,
         )
         self._folder = folder(phase.name)
-        self._modules = phase.objective.modules.values()
+        self._modules = phase.changing.values()
         self.step = 0
         if restore:
             checkpoints.remove_leftovers(self._folder)

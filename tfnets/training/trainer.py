@@ -99,8 +99,9 @@ class Trainer:
         """
         finished = self.result(phase.name)
         if finished:
-            checkpoints.restore_modules(self.folder(phase.name), phase.objective)
+            checkpoints.restore_modules(self.folder(phase.name), phase.changing)
             return finished
+        checkpoints.check_frozen(self.folder(phase.name), phase.frozen)
         state = TrainingState(phase, self.folder, self.strategy, self._xla, self._keep)
         if state.step == 0:
             logging.info('%s: %d steps (%g epochs)', phase.name, phase.steps, phase.epochs)
@@ -130,6 +131,8 @@ class Trainer:
             contextlib.closing(log),
             contextlib.closing(progress),
         ):
+            if state.step == 0 and phase.evaluate_first:
+                log.write('validation', 0, self.score(phase.objective, phase.validation).numbers())
             while state.step < phase.steps:
                 numbers = self._advance(phase, state, iterator)
                 log.write('train', state.step, numbers)
@@ -211,17 +214,17 @@ class Trainer:
                 'longer, or with --precision=mixed_bfloat16'
             )
         folder = self.folder(phase.name)
-        for name, module in phase.objective.modules.items():
+        for name, module in phase.changing.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
         if phase.validation:
             seen = phase.validation.preprocessing
             inputs = {'preprocessing': seen.line, 'resolution': seen.resolution}
             names = list(phase.validation.source.class_names)
             write_json(folder / 'inputs.json', {**inputs, 'class_names': names})
-        if checkpoints.restore_best(folder, phase.objective) is not None:
-            for name, module in phase.objective.modules.items():
+        if checkpoints.restore_best(folder, phase.changing) is not None:
+            for name, module in phase.changing.items():
                 checkpoints.save_model(module, folder / f'best_{name}.keras')
-            checkpoints.restore_modules(folder, phase.objective)
+            checkpoints.restore_modules(folder, phase.changing)
         result = PhaseResult(
             phase.name,
             phase.steps,
@@ -242,7 +245,7 @@ class Trainer:
         with faults.naming_damage(phase.data.source):
             batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
         log.images(phase.data.finish(batch)['image'][:16].numpy())
-        for module in phase.objective.modules.values():
+        for module in phase.changing.values():
             log.graph(module, phase.data.preprocessing.resolution)
 
     def stepper(self, phase):

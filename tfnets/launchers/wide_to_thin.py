@@ -1,0 +1,169 @@
+"""Go Wide, Then Narrow: train a wide teacher, let its thin net imitate it stage by stage, distil it.
+
+  python -m tfnets.launchers.wide_to_thin --flagfile=flags/wide_to_thin/sample.cfg
+
+--model is the thin network, --teacher the wide one. Writes report.md, report.json and two plots
+into --run_dir. To run one phase alone, give the teacher's weights and set the others' epochs to 0.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfnets.data.presets import PRESETS
+from tfnets.errors import InputError
+from tfnets.launchers import (
+    app,
+    checks,
+    common_flags,
+    dry_run,
+    named_networks,
+    objects,
+    run_folder,
+)
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model()
+common_flags.define_data()
+common_flags.define_splits()
+common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
+common_flags.define_training()
+common_flags.define_course('teacher_', 'The wide teacher', 90.0, 0.1, 'steps', 1e-4)
+common_flags.define_course('imitation_', 'Imitation of each stage', 10.0, 0.1)
+common_flags.define_course('distillation_', 'Distillation', 50.0, 0.1, weight_decay=1e-4)
+common_flags.define_course('finetune_', 'Fine-tuning on labels, last', 0.0, 0.01, weight_decay=1e-4)
+common_flags.define_optimizer(
+    'alone_', 'The thin network trained alone (--baseline)', 0.1, weight_decay=1e-4
+)
+common_flags.define_arithmetic()
+common_flags.define_devices()
+common_flags.define_run()
+flags.DEFINE_string(
+    'teacher', None, 'The wide network: NAME:option=value:..., as resnet50:width_multiplier=4.'
+)
+flags.DEFINE_string(
+    'teacher_weights', None, 'File of its weights, for --teacher_epochs=0 or to train on from.'
+)
+flags.DEFINE_list(
+    'teacher_stages',
+    [],
+    "Names of the layers that end the teacher's stages, for a network of keras.applications; by "
+    'default stage1.output, stage2.output ...',
+)
+flags.DEFINE_enum(
+    'imitate',
+    'stage',
+    ('stage', 'joint'),
+    'In the imitation of a stage that stage moves alone, or those below it too.',
+)
+flags.DEFINE_enum(
+    'imitation_loss',
+    'mse',
+    ('mse', 'kl'),
+    "mse of the stages' outputs, or kl divergence of their softmax over channels.",
+)
+flags.DEFINE_float('temperature', 1.0, 'Of distillation.', lower_bound=1e-3)
+flags.DEFINE_bool(
+    'copy_classifier',
+    True,
+    "Begin distillation with the teacher's classifier, where the shapes agree.",
+)
+flags.DEFINE_bool(
+    'baseline',
+    False,
+    'Also train the thin network alone, for as many epochs and for as many minutes as all its '
+    'phases took, and by distillation alone for as many epochs.',
+)
+flags.DEFINE_list(
+    'student_seeds',
+    [],
+    'Train the thin networks once for each of these seeds, after one teacher; --seed by default. '
+    'Seeds may be added to a run that is finished.',
+)
+flags.adopt_module_key_flags(common_flags)
+
+
+def check():
+    """Refuses flags that cannot be right, before TensorFlow is imported."""
+    checks.model_and_input()
+    for prefix in ('teacher_', 'imitation_', 'distillation_', 'finetune_'):
+        checks.course(prefix)
+    if not FLAGS.teacher:
+        raise InputError('--teacher: expected the wide network, as resnet50:width_multiplier=4')
+    named_networks.parse('teacher', FLAGS.teacher)
+    if FLAGS.teacher_weights and not pathlib.Path(FLAGS.teacher_weights).is_file():
+        raise InputError(f'--teacher_weights={FLAGS.teacher_weights}: there is no such file')
+    if not FLAGS.teacher_epochs and not FLAGS.teacher_weights:
+        raise InputError(
+            '--teacher_epochs=0: there are no --teacher_weights, so that the teacher knows nothing'
+        )
+    for seed in FLAGS.student_seeds:
+        if not (seed.isascii() and seed.isdecimal()):
+            raise InputError(f'--student_seeds={seed}: expected whole numbers, 0 or above')
+    stretches = (FLAGS.imitation_epochs, FLAGS.distillation_epochs, FLAGS.finetune_epochs)
+    if not any(stretches):
+        raise InputError(
+            '--imitation_epochs, --distillation_epochs, --finetune_epochs: all are 0, so that the '
+            'thin network is not trained'
+        )
+
+
+def main():
+    """Flags -> objects -> the recipe -> the report."""
+    strategy = objects.strategy(FLAGS.precision)
+    from tfnets.analysis import imitation_report
+    from tfnets.recipes import imitation
+
+    plan = make_plan()
+    folder = run_folder.locate('wide_to_thin', common_flags.resolved())
+    if run_folder.show_finished(folder):
+        return
+    opened = objects.open_splits()
+    classes = objects.num_classes(opened[0])
+    build_student = objects.network_builder(classes, strategy)
+    wide = named_networks.parse('teacher', FLAGS.teacher)
+    build_teacher = objects.named_builder(wide, classes, strategy, FLAGS.teacher_weights)
+    teacher, student = build_teacher(), build_student()
+    imitation.check(teacher, student, plan)
+    trainer = objects.trainer(folder, strategy)
+    if FLAGS.dry_run:
+        inputs = objects.inputs(opened)
+        phases = imitation.dry_run(plan, inputs, teacher, student)
+        networks = {FLAGS.teacher: teacher, FLAGS.model: student}
+        dry_run.show(phases, networks, inputs, trainer)
+        return
+    run_folder.occupy(folder, 'wide_to_thin', common_flags.resolved())
+    inputs = objects.inputs(opened, folder)
+    head = objects.describe(folder, student, strategy)
+    outcome = imitation.go_wide_then_narrow(trainer, build_teacher, build_student, inputs, plan)
+    run_folder.deploy(folder, trainer.folder(outcome.deployed))
+    print(imitation_report.write_report(folder, outcome, plan, head))
+
+
+def make_plan():
+    """The recipe's settings, all checked."""
+    from tfnets.recipes import imitation
+    from tfnets.training.phase import Course
+
+    return imitation.Plan(
+        resolution=objects.resolution(),
+        teacher=objects.course('teacher_'),
+        imitation=objects.course('imitation_'),
+        distillation=objects.course('distillation_'),
+        finetuning=objects.course('finetune_'),
+        alone=Course(0, objects.optimizer('alone_'), objects.schedule('alone_')),
+        seeds=tuple(dict.fromkeys(map(int, FLAGS.student_seeds or [FLAGS.seed]))),
+        joint=FLAGS.imitate == 'joint',
+        imitation_loss=FLAGS.imitation_loss,
+        temperature=FLAGS.temperature,
+        copy_classifier=FLAGS.copy_classifier,
+        baselines=FLAGS.baseline,
+        teacher_stages=tuple(FLAGS.teacher_stages) or None,
+        evaluate_every=FLAGS.evaluate_every,
+        label_smoothing=FLAGS.label_smoothing,
+    )
+
+
+if __name__ == '__main__':
+    app.launch(main, check)
