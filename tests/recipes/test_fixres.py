@@ -9,8 +9,9 @@ from tfnets.data import sources
 from tfnets.errors import InputError
 from tfnets.models import mbconv, roles
 from tfnets.recipes import apparent_size, fixres
+from tfnets.recipes.inputs import Inputs
 from tfnets.training.optimizers import Optimizer
-from tfnets.training.phase import Treatment
+from tfnets.training.phase import Course, Treatment
 from tfnets.training.schedules import Constant
 from tfnets.training.trainer import Trainer
 
@@ -20,26 +21,22 @@ EVAL = 'resize_short_side(resolution * 72 / 64) | center_crop(resolution)'
 def plan(**changes):
     settings = {
         'resolution': 32,
-        'train_preprocessing': 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr',
-        'eval_preprocessing': EVAL,
-        'batch_size': 16,
-        'seed': 0,
-        'epochs': 1,
-        'optimizer': Optimizer('adam'),
-        'schedule': Constant(1e-3),
-        'finetune_epochs': 1,
-        'finetune_optimizer': Optimizer(),
-        'finetune_schedule': Constant(1e-2),
+        'training': Course(1, Optimizer('adam'), Constant(1e-3)),
+        'finetuning': Course(1, Optimizer(), Constant(1e-2)),
         **changes,
     }
     return fixres.Plan(**settings)
+
+
+def inputs(*sources):
+    return Inputs(*sources, 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr', EVAL, 16, 0)
 
 
 @pytest.fixture(scope='module')
 def data():
     test = sources.load('sample', 'test')
     few = [test.take(np.arange(start, start + 40)) for start in (0, 40, 80)]
-    return fixres.Data(*few)
+    return inputs(*few)
 
 
 def build():
@@ -76,7 +73,7 @@ def test_a_crop_is_cut_as_tensorflow_cuts_it():
 
 
 def test_sigma_is_measured_by_running_the_crops(data):
-    square = fixres.Data(sources.load('sample', 'validation'), data.validation, data.test)
+    square = inputs(sources.load('sample', 'validation'), data.validation, data.test)
     gap = fixres._Recipe(None, square, plan()).measure_gap()
     assert gap.sigma['area'] == pytest.approx(0.45, abs=0.06)  # the mean of 57 draws of U(.2, .7)
     assert gap.sigma['length'] == pytest.approx(0.662, abs=0.05)
@@ -100,7 +97,12 @@ def test_what_is_tuned():
 
 
 def test_equal_compute():
-    assert fixres.equal_compute_epochs(plan(epochs=40, finetune_epochs=8), 64) == 18
+    assert (
+        fixres.equal_compute_epochs(
+            plan(training=Course(40, None, None), finetuning=Course(8, None, None)), 64
+        )
+        == 18
+    )
 
 
 def test_the_whole_recipe(tmp_path, data):

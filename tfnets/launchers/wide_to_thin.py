@@ -1,4 +1,4 @@
-"""Go Wide, Then Narrow: train a wide teacher, let its thin net imitate it stage by stage, distil it.
+"""Go Wide, Then Narrow: a wide teacher, imitated stage by stage by its thin net, then distilled.
 
   python -m tfnets.launchers.wide_to_thin --flagfile=flags/wide_to_thin/sample.cfg
 
@@ -129,7 +129,7 @@ def main():
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
         inputs = objects.inputs(opened)
-        phases = imitation.dry_run(plan, inputs, teacher, student)
+        phases = imitation.dry_run(trainer, plan, inputs, teacher, student)
         networks = {FLAGS.teacher: teacher, FLAGS.model: student}
         dry_run.show(phases, networks, inputs, trainer)
         return

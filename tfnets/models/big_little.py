@@ -18,8 +18,9 @@ from tfnets.models import blocks
 from tfnets.models.layers import UpsampleLike
 
 # Units of the four stages in the official code. 101 and 152 are not ResNet's (3, 4, 23, 3) and
-# (3, 8, 36, 3).
-UNITS = {50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
+# (3, 8, 36, 3). 26 is for small machines and images; neither paper nor official code has it.
+UNITS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
+STEMS = ('imagenet', 'cifar')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,9 @@ class BigLittleConfig:
         squeeze: whether units have squeeze-excite, to a 16th of their channels.
         upsampling: 'nearest' (official code) or 'bilinear' (paper's text).
         width: channels of the stem; the stages give 4, 8, 16 and 32 times as many.
+        stem: 'imagenet' (both branches, down to a quarter of the side), or 'cifar' for images of 32
+            pixels: one 3x3 convolution of stride 1, so that the stages' big branches see 16, 8, 4
+            and their little ones 32, 16, 8 pixels a side.
     """
 
     units: tuple[int, int, int, int]
@@ -49,17 +53,33 @@ class BigLittleConfig:
     squeeze: bool = False
     upsampling: str = 'nearest'
     width: int = 64
+    stem: str = 'imagenet'
 
 
-def bl_resnet(depth, alpha=2, beta=4, num_classes=1000, *, upsampling='nearest'):
+def bl_resnet(
+    depth,
+    alpha=2,
+    beta=4,
+    num_classes=1000,
+    *,
+    upsampling='nearest',
+    width_multiplier=1.0,
+    stem='imagenet',
+):
     """Big-Little ResNet of depth 50, 101 or 152 (paper, section 3; official blresnet.py).
 
+    For CIFAR's images of 32 pixels, of which the paper has no row, there are a depth of 26 and a
+    stem without strides; `resnet(26, width, stem='cifar', block_width='all')` is the plain network
+    of that depth and width.
+
     Args:
-        depth: 50, 101 or 152.
+        depth: 50, 101 or 152; or 26.
         alpha: channels of the big branch over those of the little one, an integer that divides 64.
         beta: units of a stage over those of its little branch, a positive integer.
         num_classes: size of the output.
         upsampling: 'nearest' (official code) or 'bilinear' (paper's text).
+        width_multiplier: factor of all numbers of channels.
+        stem: 'imagenet' or 'cifar', see `BigLittleConfig`.
 
     Returns:
         keras.Model from uint8 pixels [batch, height, width, 3] of any size to float32 logits
@@ -68,7 +88,12 @@ def bl_resnet(depth, alpha=2, beta=4, num_classes=1000, *, upsampling='nearest')
     Raises:
         InputError: if an argument is out of its range.
     """
-    config = BigLittleConfig(_units(depth), alpha, beta, upsampling=upsampling)
+    if not 0 < width_multiplier < float('inf'):
+        raise InputError(f'width_multiplier must be above 0, got {width_multiplier}')
+    width = max(1, round(64 * width_multiplier))
+    config = BigLittleConfig(
+        _units(depth), alpha, beta, upsampling=upsampling, width=width, stem=stem
+    )
     return big_little(config, num_classes, f'bl_resnet{depth}')
 
 
@@ -85,7 +110,7 @@ def bl_resnext(
     """Big-Little ResNeXt (paper, section 4; official blresnext.py); see `bl_resnet`.
 
     Args:
-        depth: 50, 101 or 152.
+        depth: 50, 101 or 152; or 26.
         basewidth: channels of a group in the first stage: 4 in 32x4d.
         cardinality: groups of the 3x3 convolutions: 32 in 32x4d; alpha divides it.
         alpha: as in `bl_resnet`.
@@ -150,6 +175,8 @@ def big_little(config, num_classes, name='big_little'):
 def _stem(x, config):
     """From the image to a quarter of its side: a strided convolution, then two branches."""
     width, narrow = config.width, config.width // config.alpha
+    if config.stem == 'cifar':
+        return blocks.conv_norm(x, width, 'stem', kernel=3)
     x = blocks.conv_norm(x, width, 'stem', kernel=7, stride=2)
     big = blocks.conv_norm(x, width, 'stem.big', kernel=3, stride=2, activate=False)
     little = blocks.conv_norm(x, narrow, 'stem.little', kernel=3, suffix='1')
@@ -241,6 +268,8 @@ def _checked(config):
             f'alpha of {config.alpha} leaves no channel to squeeze-excite, which has a 16th; take '
             'a smaller one'
         )
+    if config.stem not in STEMS:
+        raise InputError(f'stem must be one of {", ".join(STEMS)}, got {config.stem}')
     if config.upsampling not in ('nearest', 'bilinear'):
         raise InputError(f"upsampling must be 'nearest' or 'bilinear', got {config.upsampling!r}")
     return config

@@ -46,15 +46,16 @@ OPTIONS = {
     'gamma': (float, 'Resolution grows by gamma**phi.'),
     'phi': (float, 'Compound coefficient, at least 0 (0).'),
     'upsampling': (str, 'bl_*: nearest (official code, the default) or bilinear (paper).'),
-    'width_multiplier': (float, 'resnet*, cifar_resnet*: factor of the channels (1).'),
+    'width_multiplier': (float, 'resnet*, cifar_resnet*, bl_resnet*: factor of the channels (1).'),
     'block_width': (
         str,
-        'The same: which channels: inner (of the 3x3 convolutions, the default) or all.',
+        'resnet*, cifar_resnet*: which channels: inner (of the 3x3 convolutions, the default) or '
+        'all.',
     ),
     'stem': (
         str,
-        'resnet*: imagenet, cifar (3x3 of stride 1), cifar_pool (and max-pooling). preact_resnet: '
-        'imagenet, cifar.',
+        'resnet*: imagenet, cifar (3x3 of stride 1), cifar_pool (and max-pooling). bl_resnet*, '
+        'preact_resnet: imagenet, cifar.',
     ),
     'stages': (str, 'preact_resnet: width and units of each stage, as 128x2,256x2.'),
     'unit': (
@@ -68,11 +69,14 @@ OPTIONS = {
 def _big_little():
     module = 'tfnets.models.big_little'
     options = ('alpha', 'beta', 'upsampling')
-    for depth in (50, 101, 152):
-        yield (
-            f'bl_resnet{depth}',
-            Entry(f'{module}:bl_resnet', 'Big-Little ResNet', {'depth': depth}, options),
+    for depth in (26, 50, 101, 152):
+        entry = Entry(
+            f'{module}:bl_resnet',
+            'Big-Little ResNet',
+            {'depth': depth},
+            (*options, 'width_multiplier', 'stem'),
         )
+        yield f'bl_resnet{depth}', entry
     for kind, title in {'resnext': 'ResNeXt', 'seresnext': 'SE-ResNeXt'}.items():
         for depth, cardinality in ((50, 32), (101, 32), (101, 64)):
             yield (

@@ -161,10 +161,10 @@ def check(teacher, student, plan):
         )
     if not plan.imitation.epochs:
         return
-    recipe = _Recipe(None, None, plan, teacher)
-    bridged = recipe.bridged(student)
+    ends = plan.teacher_stages or stages.names(teacher)
+    bridged = stages.bridged(student, _widths(teacher, ends))
     pixels = (1, plan.resolution, plan.resolution, 3)
-    for output, end in zip(bridged.outputs, recipe.ends, strict=False):
+    for output, end in zip(bridged.outputs, ends, strict=False):
         thin, wide = (
             keras.Model(network.input, tensor).compute_output_shape(pixels)[1:]
             for network, tensor in (
@@ -179,10 +179,11 @@ def check(teacher, student, plan):
             )
 
 
-def dry_run(plan, inputs, teacher, student):
+def dry_run(trainer, plan, inputs, teacher, student):
     """The phases that the recipe would run, in order; those of equal time are left out.
 
     Args:
+        trainer: training.Trainer.
         plan: Plan.
         inputs: Inputs.
         teacher: keras.Model.
@@ -191,7 +192,7 @@ def dry_run(plan, inputs, teacher, student):
     Returns:
         List of Phase.
     """
-    recipe = _Recipe(None, inputs, plan, teacher)
+    recipe = _Recipe(trainer, inputs, plan, teacher)
     phases = [recipe.teaching()]
     for seed in plan.seeds:
         phases += recipe.imitating(student, recipe.bridged(student), seed)
@@ -200,6 +201,10 @@ def dry_run(plan, inputs, teacher, student):
             phases.append(recipe.alone(student, seed, 'alone', recipe.student_epochs))
             phases.append(recipe.distilling(student, seed, 'distilled', recipe.student_epochs))
     return phases
+
+
+def _widths(teacher, ends):
+    return [teacher.get_layer(end).output.shape[-1] for end in ends]
 
 
 class _Recipe:
@@ -355,8 +360,8 @@ class _Recipe:
         """The student with bridges to the teacher's widths; as it is, if nothing is imitated."""
         if not self._plan.imitation.epochs:
             return student
-        widths = [self._teacher.get_layer(end).output.shape[-1] for end in self.ends]
-        return stages.bridged(student, widths)
+        with self._trainer.strategy.scope():
+            return stages.bridged(student, _widths(self._teacher, self.ends))
 
     # ------------------------------------------------------------------------------- the results
 

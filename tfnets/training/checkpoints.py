@@ -113,7 +113,7 @@ def restore_modules(folder, modules):
 
 
 def check_frozen(folder, modules):
-    """Writes down which networks a phase leaves as they are, or compares them with what it began with.
+    """Writes down which networks a phase leaves as they are, and later compares them with that.
 
     They are in none of its checkpoints: a wide teacher would fill the disk.
 
@@ -131,8 +131,8 @@ def check_frozen(folder, modules):
     for name in known or ():
         if known[name] != found.get(name):
             raise InputError(
-                f'{folder}: the {name} is not the one that this phase began with; bring its weights '
-                'back, or start anew by --overwrite'
+                f'{folder}: the {name} is not the one that this phase began with; bring its '
+                'weights back, or start anew by --overwrite'
             )
 
 

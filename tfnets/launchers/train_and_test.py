@@ -1,0 +1,95 @@
+"""What launchers that train one network on labels and test it have in common."""
+
+from absl import flags
+
+from tfnets.errors import InputError
+from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate, **defaults):
+    """Defines all flags; the arguments are the launcher's defaults.
+
+    Args:
+        train_preprocessing: line.
+        eval_preprocessing: line.
+        epochs: of training.
+        learning_rate: highest.
+        **defaults: of other flags, by name.
+    """
+    common_flags.define_model()
+    common_flags.define_data()
+    common_flags.define_splits()
+    common_flags.define_input(train_preprocessing, eval_preprocessing)
+    common_flags.define_training()
+    common_flags.define_course('', 'Training', epochs, learning_rate)
+    common_flags.define_arithmetic()
+    common_flags.define_devices()
+    common_flags.define_run()
+    flags.DEFINE_list(
+        'test_resolutions',
+        [],
+        'Test resolutions in pixels, --resolution by default; validation is at the first.',
+    )
+    flags.adopt_module_key_flags(common_flags)
+    for name, value in defaults.items():
+        FLAGS.set_default(name, value)
+
+
+def launch(launcher):
+    """Runs the launcher of that name."""
+    app.launch(lambda: _main(launcher), _check)
+
+
+def _check():
+    """Refuses flags that cannot be right, before TensorFlow is imported."""
+    checks.model_and_input()
+    checks.course('')
+    for text in FLAGS.test_resolutions:
+        checks.pixels('test_resolutions', text)
+    if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
+        raise InputError(
+            '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
+            'that there is nothing to test; train it by --epochs above 0'
+        )
+
+
+def _main(launcher):
+    """Flags -> objects -> the recipe -> the report."""
+    strategy = objects.strategy(FLAGS.precision)
+    from tfnets.analysis import classification_report
+    from tfnets.recipes import classification
+
+    plan = _plan()
+    folder = run_folder.locate(launcher, common_flags.resolved())
+    if run_folder.show_finished(folder):
+        return
+    opened = objects.open_splits()
+    build = objects.network_builder(objects.num_classes(opened[0]), strategy)
+    network = build()  # what cannot be built is found out before anything is written
+    trainer = objects.trainer(folder, strategy)
+    if FLAGS.dry_run:
+        inputs = objects.inputs(opened)
+        phases = [classification.training(network, inputs, plan)]
+        dry_run.show(phases, {FLAGS.model: network}, inputs, trainer)
+        return
+    run_folder.occupy(folder, launcher, common_flags.resolved())
+    inputs = objects.inputs(opened, folder)
+    head = objects.describe(folder, network, strategy)
+    outcome = classification.train_and_test(trainer, build, inputs, plan)
+    run_folder.deploy(folder, trainer.folder(outcome.deployed))
+    print(classification_report.write_report(folder, outcome, plan, head))
+
+
+def _plan():
+    """The recipe's settings, all checked."""
+    from tfnets.recipes import classification
+
+    return classification.Plan(
+        resolution=objects.resolution(),
+        training=objects.course(),
+        test_resolutions=tuple(map(int, FLAGS.test_resolutions)) or (objects.resolution(),),
+        evaluate_every=FLAGS.evaluate_every,
+        label_smoothing=FLAGS.label_smoothing,
+    )
