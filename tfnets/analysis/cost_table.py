@@ -1,6 +1,6 @@
 """Tables of what networks cost, in Markdown: one network, or several side by side."""
 
-from tfnets.analysis import flops
+from tfnets.analysis import flops, markdown
 
 _HEADINGS = ('output', 'parameters', 'MACs (M)')
 
@@ -22,7 +22,7 @@ def table(model_cost, by_layer=False):
         rows.append([row.name, *_cells(row), share])
     rows.append(['total', *_totals(model_cost), '100.0' if total else '0.0'])
     rows.append(['of it trainable', '', f'{model_cost.trainable:,}', '', ''])
-    return '\n'.join([_aligned(rows), '', *_remarks([('', model_cost)])])
+    return '\n'.join([markdown.table(rows), '', *_remarks([('', model_cost)])])
 
 
 def comparison(named, by_layer=False):
@@ -48,7 +48,7 @@ def comparison(named, by_layer=False):
     rows.append(['total', *sum((_totals(cost) for cost in costs), [])])
     rows.append(['of it trainable', *sum((['', f'{c.trainable:,}', ''] for c in costs), [])])
     rows.append([f'ratio to {named[0][0]}', *sum((_ratios(c, costs[0]) for c in costs), [])])
-    return '\n'.join([_aligned(rows), '', *_remarks(named)])
+    return '\n'.join([markdown.table(rows), '', *_remarks(named)])
 
 
 def _rows(model_cost, by_layer):
@@ -111,15 +111,3 @@ def _remarks(named):
                 f'{", ".join(model_cost.not_counted)}.'
             )
     return lines
-
-
-def _aligned(rows):
-    """A Markdown table whose columns, but the first, end flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(cells):
-        flush_right = (text.rjust(width) for text, width in zip(cells[1:], widths[1:], strict=True))
-        return f'| {" | ".join([cells[0].ljust(widths[0]), *flush_right])} |'
-
-    rule = [':' + '-' * (widths[0] - 1), *('-' * (width - 1) + ':' for width in widths[1:])]
-    return '\n'.join(line(cells) for cells in [rows[0], rule, *rows[1:]])

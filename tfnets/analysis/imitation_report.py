@@ -1,2 +1,355 @@
+"""The report of Go Wide, Then Narrow: what the wide teacher gave its thin student.
+
+Differences between networks are called so only where they exceed what another seed, or other test
+photos, would change.
+"""
+
+import dataclasses
+import statistics
+
+from tfnets.analysis import training_curves
+from tfnets.analysis.figures import drawing
+from tfnets.analysis.markdown import head_lines, table
+from tfnets.files import write_json, write_text
+from tfnets.training.logging import read_metrics
+
+_BASELINES = {
+    'alone': 'alone for as many epochs',
+    'alone_as_long': 'alone for as many minutes',
+    'distilled': 'distilled without imitation for as many epochs',
+}
+_TITLES = {'teacher': 'teacher', 'student': 'student', **_BASELINES}
+_LOSSES = {
+    'mse': 'mean squared error',
+    'kl': 'divergence of the softmax over channels, in nats',
+}
+# With two seeds the deviation itself is little more than chance.
+_SEEDS_FOR_A_CLAIM = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What the networks of one arm came to.
+
+    Attributes:
+        name: as in the recipe's rows.
+        seeds: of the networks.
+        top1: share of right answers on the test split of each of them.
+        mean: of top1.
+        deviation: sample standard deviation of top1; None with one seed.
+        binomial: standard error of one network's top1, the largest among them.
+        epochs: mean over the seeds.
+        minutes: mean over the seeds.
+    """
+
+    name: str
+    seeds: list[int]
+    top1: list[float]
+    mean: float
+    deviation: float | None
+    binomial: float
+    epochs: float
+    minutes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The student against a baseline.
+
+    Attributes:
+        baseline: name of its arm.
+        difference: of the means of top1, above 0 where the student is better.
+        spread: the largest of both arms' deviations over the seeds and binomial errors.
+        told_apart: whether the difference exceeds the spread.
+    """
+
+    baseline: str
+    difference: float
+    spread: float
+    told_apart: bool
+
+
 def write_report(folder, outcome, plan, head):
-    return str(outcome)
+    """Writes report.md, report.json, loss_by_epoch.png and accuracy_by_epoch.png.
+
+    Args:
+        folder: pathlib.Path of the run, with its metrics.jsonl.
+        outcome: what the recipe returned: rows, imitated, deployed.
+        plan: the recipe's settings.
+        head: dict of what the run was: flagfile, model, data, hardware and the like.
+
+    Returns:
+        The text of report.md.
+    """
+    lines = read_metrics(folder)
+    with drawing(folder / 'loss_by_epoch.png') as axes:
+        draw_losses(axes, lines, _first(outcome.rows, 'student').phases)
+    with drawing(folder / 'accuracy_by_epoch.png') as axes:
+        draw_accuracies(axes, lines, outcome.rows)
+    arms = summarize(outcome.rows)
+    comparisons = compare(arms)
+    text = _markdown(outcome, plan, head, arms, comparisons)
+    write_json(
+        folder / 'report.json',
+        {
+            'run': head,
+            'deployed': outcome.deployed,
+            'rows': [_numbers(row) for row in outcome.rows],
+            'arms': [dataclasses.asdict(arm) for arm in arms],
+            'comparisons': [dataclasses.asdict(comparison) for comparison in comparisons],
+            'imitated': [dataclasses.asdict(stage) for stage in outcome.imitated],
+        },
+    )
+    write_text(folder / 'report.md', text)
+    return text
+
+
+# ----------------------------------------------------------------------------------- numbers
+
+
+def summarize(rows):
+    """Puts the networks of each arm together.
+
+    Args:
+        rows: the recipe's, of one seed or several.
+
+    Returns:
+        List of Arm: the teacher, the student, and the baselines that were run.
+    """
+    return [
+        _summary(name, own) for name in _TITLES if (own := [row for row in rows if row.arm == name])
+    ]
+
+
+def _summary(name, rows):
+    top1 = [row.evaluation.top1 for row in rows]
+    return Arm(
+        name,
+        seeds=[row.seed for row in rows],
+        top1=top1,
+        mean=statistics.fmean(top1),
+        deviation=statistics.stdev(top1) if len(top1) > 1 else None,
+        binomial=max(row.evaluation.top1_error for row in rows),
+        epochs=statistics.fmean(row.epochs for row in rows),
+        minutes=statistics.fmean(row.minutes for row in rows),
+    )
+
+
+def compare(arms):
+    """Sets the student against each baseline that was run.
+
+    Args:
+        arms: list of Arm.
+
+    Returns:
+        List of Comparison; empty with fewer than three seeds, which allow no claim.
+    """
+    named = {arm.name: arm for arm in arms}
+    student = named['student']
+    if len(student.seeds) < _SEEDS_FOR_A_CLAIM:
+        return []
+    return [_against(student, named[name]) for name in _BASELINES if name in named]
+
+
+def _against(student, other):
+    difference = student.mean - other.mean
+    spread = max(student.deviation, other.deviation, student.binomial, other.binomial)
+    return Comparison(other.name, difference, spread, abs(difference) > spread)
+
+
+def _numbers(row):
+    return {
+        'arm': row.arm,
+        'seed': row.seed,
+        'phases': row.phases,
+        'epochs': row.epochs,
+        'minutes': round(row.minutes, 2),
+        **row.evaluation.numbers(),
+    }
+
+
+# ---------------------------------------------------------------------------------- pictures
+
+
+def draw_losses(axes, lines, phases):
+    """Draws a student's training loss; each phase has a loss of its own, so the line breaks.
+
+    Args:
+        axes: matplotlib.axes.Axes.
+        lines: of metrics.jsonl.
+        phases: names of the student's phases, in order.
+    """
+    axes.set_yscale('log')
+    points = training_curves.curve(lines, phases, 'train', 'loss')
+    for stretch in training_curves.stretches(lines, phases):
+        if stretch.start == stretch.end:
+            continue
+        own = [point for point in points if stretch.start < point[0] <= stretch.end]
+        axes.plot(*zip(*own, strict=True), color='C0', linewidth=1)
+        axes.axvline(stretch.start, color='grey', linewidth=0.8, linestyle=':')
+        axes.text(
+            stretch.start,
+            0.02,
+            f' {_phase_title(stretch.phase)}',
+            transform=axes.get_xaxis_transform(),
+            rotation='vertical',
+            verticalalignment='bottom',
+            fontsize='small',
+        )
+    axes.set_xlabel('training epochs of the student')
+    axes.set_ylabel("training loss, each phase's own")
+    axes.grid(alpha=0.3)
+
+
+def draw_accuracies(axes, lines, rows):
+    """Draws top-1 on the validation split against training epochs, all seeds and their mean.
+
+    The epochs of a student's imitation are shaded: it gives no answers in them. A teacher that came
+    trained was not evaluated on the way, and is left out.
+
+    Args:
+        axes: matplotlib.axes.Axes.
+        lines: of metrics.jsonl.
+        rows: the recipe's.
+    """
+    colors = {arm: f'C{number}' for number, arm in enumerate(('student', *_BASELINES))}
+    for arm, color in colors.items():
+        curves = [_accuracy(lines, row) for row in rows if row.arm == arm]
+        if not any(curves):
+            continue
+        for points in curves if len(curves) > 1 else []:
+            axes.plot(*zip(*points, strict=True), color=color, linewidth=0.6, alpha=0.5)
+        average = training_curves.mean(curves)
+        axes.plot(
+            [epoch for epoch, _ in average],
+            [value for _, value in average],
+            label=_TITLES[arm],
+            color=color,
+            marker='o',
+            markersize=3,
+        )
+    teacher = _accuracy(lines, _first(rows, 'teacher'))
+    if teacher:
+        axes.axhline(teacher[-1][1], color='grey', linestyle=':', label='teacher, at its end')
+    imitation = _end_of_imitation(lines, _first(rows, 'student').phases)
+    if imitation:
+        axes.axvspan(0, imitation, color=colors['student'], alpha=0.12, label="student's imitation")
+    axes.set_xlabel('training epochs, over all phases of a network')
+    axes.set_ylabel('top-1 accuracy on the validation split (%)')
+    axes.grid(alpha=0.3)
+    axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
+
+
+def _first(rows, arm):
+    return next(row for row in rows if row.arm == arm)
+
+
+def _accuracy(lines, row):
+    points = training_curves.curve(lines, row.phases, 'validation', 'top1')
+    return [(epoch, 100 * top1) for epoch, top1 in points]
+
+
+def _end_of_imitation(lines, phases):
+    imitation = [phase for phase in phases if phase.startswith('imitate')]
+    return training_curves.stretches(lines, imitation)[-1].end if imitation else 0.0
+
+
+def _phase_title(phase):
+    kind = phase.partition('.')[0]
+    if kind.startswith('imitate'):
+        return f'stage {kind.removeprefix("imitate")}'
+    return {'distill': 'distillation', 'finetune': 'fine-tuning'}[kind]
+
+
+# -------------------------------------------------------------------------------------- text
+
+
+def _markdown(outcome, plan, head, arms, comparisons):
+    examples = outcome.rows[0].evaluation.examples
+    lines = ['# Go Wide, Then Narrow', '', *head_lines(head), '', _table_of_arms(arms, plan), '']
+    lines += [
+        f'Accuracies are on the test split of {examples} photos. ± is the standard deviation over '
+        'the seeds or, with one seed, the standard error of a binomial draw of that many photos. '
+        'Epochs and minutes are those of all phases together, means over the seeds. The minutes of '
+        'the teacher are not in those of the student, nor of the distilled.',
+        '',
+    ]
+    if outcome.imitated:
+        lines += [
+            '## Imitation',
+            '',
+            f'Loss on the validation split ({_LOSSES[plan.imitation_loss]}), before and after:',
+            '',
+            _table_of_stages(outcome.imitated),
+            '',
+        ]
+    lines += ['## Conclusion', '', *_conclusion(arms, comparisons), '']
+    lines += [
+        '![training loss of the student](loss_by_epoch.png)',
+        '',
+        '![accuracy against training epochs](accuracy_by_epoch.png)',
+        '',
+    ]
+    return '\n'.join(lines)
+
+
+def _table_of_arms(arms, plan):
+    rows = [['network', 'top-1 (%)', '± is', 'each seed (%)', 'epochs', 'minutes']]
+    for arm in arms:
+        several = arm.deviation is not None
+        error = arm.deviation if several else arm.binomial
+        rows.append(
+            [
+                _student_title(plan) if arm.name == 'student' else _TITLES[arm.name],
+                f'{100 * arm.mean:.2f} ± {100 * error:.2f}',
+                f'deviation of {len(arm.seeds)} seeds' if several else 'binomial error',
+                ', '.join(
+                    f'{seed}: {100 * top1:.2f}'
+                    for seed, top1 in zip(arm.seeds, arm.top1, strict=True)
+                ),
+                f'{arm.epochs:.4g}',
+                f'{arm.minutes:.1f}',
+            ]
+        )
+    return table(rows)
+
+
+def _student_title(plan):
+    courses = {
+        'imitation': plan.imitation,
+        'distillation': plan.distillation,
+        'fine-tuning': plan.finetuning,
+    }
+    done = [name for name, course in courses.items() if course.epochs]
+    return f'student: {", then ".join(done)}'
+
+
+def _table_of_stages(imitated):
+    losses = {(one.stage, one.seed): f'{one.before:.4g} → {one.after:.4g}' for one in imitated}
+    stages, seeds = ({key[place]: None for key in losses} for place in (0, 1))
+    rows = [['stage', *(f'seed {seed}' for seed in seeds)]]
+    rows += [[str(stage), *(losses[stage, seed] for seed in seeds)] for stage in stages]
+    return table(rows)
+
+
+def _conclusion(arms, comparisons):
+    if not any(arm.name in _BASELINES for arm in arms):
+        return ['No baseline was trained (--baseline), so that no claim is made.']
+    if not comparisons:
+        return [
+            f'There are fewer than {_SEEDS_FOR_A_CLAIM} seeds (--student_seeds), so that no claim '
+            'is made.'
+        ]
+    lines = [
+        f'- student {"below" if one.difference < 0 else "above"} *{_TITLES[one.baseline]}* by '
+        f'{100 * abs(one.difference):.2f} points, spread {100 * one.spread:.2f} points: '
+        f'{"told apart" if one.told_apart else "not told apart"}'
+        for one in comparisons
+    ]
+    return [
+        *lines,
+        '',
+        'The spread is the largest of the two deviations over the seeds and of the binomial errors '
+        'of single networks. All seeds have the same teacher: what another one would change is not '
+        'in it.',
+    ]

@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from tfnets.files import replacing, write_json, write_text
+from tfnets.analysis.figures import drawing
+from tfnets.analysis.markdown import head_lines, table
+from tfnets.files import write_json, write_text
 
 _TITLES = {
     'train': 'trained',
@@ -25,7 +27,8 @@ def write_report(run_dir, outcome, plan, head):
         The text of report.md.
     """
     results = select_results(outcome, plan)
-    plot_curves(run_dir / 'accuracy_by_resolution.png', outcome)
+    with drawing(run_dir / 'accuracy_by_resolution.png') as axes:
+        draw_curves(axes, outcome)
     text = _markdown(outcome, plan, head, results)
     write_json(
         run_dir / 'report.json',
@@ -75,19 +78,13 @@ def select_results(outcome, plan):
     return [_result(name, row[phase, pixels]) for name, phase, pixels in wanted]
 
 
-def plot_curves(path, outcome):
+def draw_curves(axes, outcome):
     """Draws accuracy on the test split against resolution, a line for each network.
 
     Args:
-        path: pathlib.Path of the PNG.
+        axes: matplotlib.axes.Axes.
         outcome: what the recipe returned.
     """
-    import matplotlib
-
-    matplotlib.use('agg')
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout='constrained')
     rows = [row for row in outcome.rows if row.split == 'test']
     for phase in dict.fromkeys(row.phase for row in rows):
         own = sorted((row for row in rows if row.phase == phase), key=lambda row: row.resolution)
@@ -106,9 +103,6 @@ def plot_curves(path, outcome):
     axes.set_ylabel('top-1 accuracy on the test split (%)')
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small')
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    pyplot.close(figure)
 
 
 def _title(phase):
@@ -132,10 +126,8 @@ def _result(name, row):
 
 def _markdown(outcome, plan, head, results):
     gap = outcome.gap
-    lines = ['# FixRes', '']
-    lines += [f'- {name}: {value}' for name, value in head.items()]
+    lines = ['# FixRes', '', *head_lines(head), '']
     lines += [
-        '',
         f'Trained at {plan.resolution} px. A training crop covers on average '
         f'{gap.sigma["length"]:.3f} of the side and {gap.sigma["area"]:.3f} of the area of its '
         f'image, so that in a test at {plan.resolution} px objects look '
@@ -144,15 +136,7 @@ def _markdown(outcome, plan, head, results):
         f'{gap.resolution["length"]} or {gap.resolution["area"]} px. '
         f'Fine-tuned at **{outcome.chosen} px**.',
         '',
-        '| network | tested at (px) | top-1 (%) | balanced (%) | loss | photos | minutes |',
-        '|---|---:|---:|---:|---:|---:|---:|',
-    ]
-    lines += [
-        f'| {r["name"]} | {r["resolution"]} | {100 * r["top1"]:.2f} ± {100 * r["top1_error"]:.2f} '
-        f'| {100 * r["balanced"]:.2f} | {r["loss"]:.4f} | {r["examples"]} | {r["minutes"]:.1f} |'
-        for r in results
-    ]
-    lines += [
+        _table(results),
         '',
         'Accuracies are on the test split, ± one standard error of a binomial draw; resolutions '
         "are chosen on the validation split. Minutes are of the training of that row's last "
@@ -163,3 +147,20 @@ def _markdown(outcome, plan, head, results):
         '',
     ]
     return '\n'.join(lines)
+
+
+def _table(results):
+    rows = [['network', 'tested at (px)', 'top-1 (%)', 'balanced (%)', 'loss', 'photos', 'minutes']]
+    rows += [
+        [
+            r['name'],
+            str(r['resolution']),
+            f'{100 * r["top1"]:.2f} ± {100 * r["top1_error"]:.2f}',
+            f'{100 * r["balanced"]:.2f}',
+            f'{r["loss"]:.4f}',
+            str(r['examples']),
+            f'{r["minutes"]:.1f}',
+        ]
+        for r in results
+    ]
+    return table(rows)

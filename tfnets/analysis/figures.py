@@ -1,0 +1,25 @@
+"""Pictures of a report."""
+
+import contextlib
+
+from matplotlib.figure import Figure
+
+from tfnets.files import replacing
+
+
+@contextlib.contextmanager
+def drawing(path):
+    """Gives axes to draw on; afterwards the picture is written, whole or not at all.
+
+    Needs no display: a Figure of its own is drawn by agg, whatever backend pyplot may have chosen.
+
+    Args:
+        path: of the PNG; its folder is made if need be.
+
+    Yields:
+        matplotlib.axes.Axes.
+    """
+    figure = Figure(figsize=(7, 4.2), layout='constrained')
+    yield figure.subplots()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format='png')

@@ -1,0 +1,32 @@
+"""Parts of a report in Markdown, laid out so that they read well on a terminal too."""
+
+
+def head_lines(head):
+    """What a run was, a line for each fact.
+
+    Args:
+        head: dict from a fact's name to its value.
+
+    Returns:
+        List of str.
+    """
+    return [f'- {name}: {value}' for name, value in head.items()]
+
+
+def table(rows):
+    """A table whose columns, but the first, end flush right.
+
+    Args:
+        rows: list of lists of str, all equally long; the first holds the headings.
+
+    Returns:
+        str of several lines.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells):
+        flush_right = (text.rjust(width) for text, width in zip(cells[1:], widths[1:], strict=True))
+        return f'| {" | ".join([cells[0].ljust(widths[0]), *flush_right])} |'
+
+    rule = [':' + '-' * (widths[0] - 1), *('-' * (width - 1) + ':' for width in widths[1:])]
+    return '\n'.join(line(cells) for cells in [rows[0], rule, *rows[1:]])

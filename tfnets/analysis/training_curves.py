@@ -1,0 +1,75 @@
+"""Curves out of metrics.jsonl: the phases of a network one after the other, its seeds together."""
+
+import dataclasses
+import statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Where a phase lies among those that made one network.
+
+    Attributes:
+        phase: its name.
+        start: epochs before it, over all phases.
+        end: epochs up to its end.
+    """
+
+    phase: str
+    start: float
+    end: float
+
+
+def stretches(lines, phases):
+    """Lays phases one after the other.
+
+    Args:
+        lines: of a run, as `training.logging.read_metrics` answers them.
+        phases: names of the phases that made one network, in order.
+
+    Returns:
+        List of Stretch; that of a phase without steps has no length.
+    """
+    lengths = {line['phase']: line['epoch'] for line in lines if line['split'] == 'train'}
+    laid, start = [], 0.0
+    for phase in phases:
+        laid.append(Stretch(phase, start, start + lengths.get(phase, 0.0)))
+        start = laid[-1].end
+    return laid
+
+
+def curve(lines, phases, split, name):
+    """Follows one number through the phases of a network.
+
+    Args:
+        lines: of a run, as `training.logging.read_metrics` answers them.
+        phases: names of the phases that made one network, in order.
+        split: 'train' or 'validation'.
+        name: of the number: 'loss', 'top1'.
+
+    Returns:
+        List of (epoch over all phases, value); empty where no phase has that number.
+    """
+    # Lines of an evaluation know their step only; each but that before the first step follows a
+    # line of training.
+    epochs = {(line['phase'], line['step']): line['epoch'] for line in lines if 'epoch' in line}
+    points = []
+    for stretch in stretches(lines, phases):
+        for line in lines:
+            if (line['phase'], line['split']) == (stretch.phase, split) and name in line:
+                epoch = epochs[stretch.phase, line['step']] if line['step'] else 0.0
+                points.append((stretch.start + epoch, line[name]))
+    return points
+
+
+def mean(curves):
+    """The mean of curves, at the epochs that all of them have.
+
+    Args:
+        curves: list of what `curve` answers, at least one.
+
+    Returns:
+        List of (epoch, value).
+    """
+    columns = [dict(points) for points in curves]
+    shared = [epoch for epoch in columns[0] if all(epoch in column for column in columns)]
+    return [(epoch, statistics.fmean(column[epoch] for column in columns)) for epoch in shared]
