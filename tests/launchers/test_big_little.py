@@ -29,7 +29,8 @@ def test_a_whole_run(launch, tmp_path):
     assert {row['examples'] for row in report['results']} == {57}
     text = (tmp_path / 'run' / 'report.md').read_text()
     assert text in done.stdout
-    assert '| top-5 (%) |' in text
+    assert 'top-5 (%)' in text
+    assert (tmp_path / 'run' / 'accuracy_by_epoch.png').read_bytes().startswith(b'\x89PNG')
     again = launch('big_little', *flags)
     assert (again.returncode, again.stdout) == (0, done.stdout)
     scored = launch('evaluate', f'--run_dir={tmp_path}/run', f'--output={tmp_path}/scores.json')

@@ -2,11 +2,15 @@
 
 import dataclasses
 
+from tfnets.analysis import training_curves
+from tfnets.analysis.figures import drawing
+from tfnets.analysis.markdown import head_lines, table
 from tfnets.files import write_json, write_text
+from tfnets.training.logging import read_metrics
 
 
 def write_report(run_dir, outcome, plan, head):
-    """Writes report.md and report.json into a run's folder.
+    """Writes report.md, report.json and accuracy_by_epoch.png into a run's folder.
 
     Args:
         run_dir: pathlib.Path.
@@ -32,28 +36,57 @@ def write_report(run_dir, outcome, plan, head):
             'results': results,
         },
     )
+    with drawing(run_dir / 'accuracy_by_epoch.png') as axes:
+        draw_accuracy(axes, read_metrics(run_dir), outcome.deployed)
     text = _markdown(outcome, plan, head, results)
     write_text(run_dir / 'report.md', text)
     return text
 
 
+def draw_accuracy(axes, lines, phase):
+    """Draws top-1 of the training and the validation split against epochs.
+
+    Args:
+        axes: matplotlib.axes.Axes.
+        lines: of metrics.jsonl.
+        phase: whose.
+    """
+    for split in ('train', 'validation'):
+        points = training_curves.curve(lines, [phase], split, 'top1')
+        axes.plot(
+            [epoch for epoch, _ in points],
+            [100 * top1 for _, top1 in points],
+            label=split,
+            linewidth=0.8 if split == 'train' else 1.5,
+            marker='o' if split == 'validation' else None,
+            markersize=3,
+        )
+    axes.set_xlabel('epochs')
+    axes.set_ylabel('top-1 accuracy (%)')
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small')
+
+
 def _markdown(outcome, plan, head, results):
-    top5 = any('top5' in row for row in results)
-    columns = ['tested at (px)', 'top-1 (%)', *(['top-5 (%)'] if top5 else [])]
-    columns += ['balanced (%)', 'loss', 'photos']
-    lines = [f'# {head["model"].split(",")[0]}', '']
-    lines += [f'- {name}: {value}' for name, value in head.items()]
-    lines += ['', f'| {" | ".join(columns)} |', f'|{"---:|" * len(columns)}']
+    rows = [['tested at (px)', 'top-1 (%)', 'top-5 (%)', 'balanced (%)', 'loss', 'photos']]
     for row in results:
-        cells = [f'{row["resolution"]}', f'{100 * row["top1"]:.2f} ± {100 * row["top1_error"]:.2f}']
-        cells += [f'{100 * row["top5"]:.2f}'] if top5 else []
-        cells += [f'{100 * row["balanced"]:.2f}', f'{row["loss"]:.4f}', f'{row["examples"]}']
-        lines.append(f'| {" | ".join(cells)} |')
+        rows.append(
+            [
+                f'{row["resolution"]}',
+                f'{100 * row["top1"]:.2f} ± {100 * row["top1_error"]:.2f}',
+                f'{100 * row["top5"]:.2f}' if 'top5' in row else '',
+                f'{100 * row["balanced"]:.2f}',
+                f'{row["loss"]:.4f}',
+                f'{row["examples"]}',
+            ]
+        )
+    lines = [f'# {head["model"].split(",")[0]}', '', *head_lines(head), '', table(rows), '']
     lines += [
-        '',
-        f'{outcome.epochs:g} epochs at {plan.resolution} px in {outcome.minutes:.1f} minutes of '
+        f'{outcome.epochs:.4g} epochs at {plan.resolution} px in {outcome.minutes:.1f} minutes of '
         f'training; on the validation split top-1 is {100 * outcome.validation.top1:.2f} % at the '
         'end. Accuracies are on the test split, ± one standard error of a binomial draw.',
+        '',
+        '![accuracy against epochs](accuracy_by_epoch.png)',
         '',
     ]
     return '\n'.join(lines)
