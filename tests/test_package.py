@@ -33,7 +33,19 @@ def test_arrows_run_one_way(room):
 
 
 @pytest.mark.parametrize(
-    'module', ['fixres', 'evaluate', 'benchmark', 'summary', 'convert', 'prepare', 'serve_data']
+    'module',
+    [
+        'benchmark',
+        'big_little',
+        'convert',
+        'evaluate',
+        'fixres',
+        'preact_resnet',
+        'prepare',
+        'serve_data',
+        'summary',
+        'wide_to_thin',
+    ],
 )
 def test_launchers_import_without_tensorflow(module):
     code = (

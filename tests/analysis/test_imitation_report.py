@@ -33,7 +33,7 @@ def row(arm, top1, seed=0, phases=(), epochs=1.0, minutes=1.0, error=0.01):
 
 
 def outcome_of(settings):
-    """What the recipe would answer: 50 % alone for the first seed, a point more for each further."""
+    """What the recipe would answer: 50 % alone for the first seed, a point more for each other."""
     stages = (1, 2) if settings.imitation.epochs else ()
     tuning = ['distill', 'finetune'] if settings.finetuning.epochs else ['distill']
     rows, imitated = [row('teacher', 0.9, phases=['teacher'])], []

@@ -1,4 +1,4 @@
-"""python -m tfnets.launchers.big_little: whole, and each row of the paper on ImageNet's own builder."""
+"""The launcher big_little: whole, and each row of the paper on the builder of ImageNet itself."""
 
 import json
 import math

@@ -134,3 +134,17 @@ def test_nearest_upsampling_and_its_gradient(size, wanted, xla):
     ):
         expected[:, y, x] += weights[:, row, column]
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_pixels_are_normalised_by_statistics_of_ones_own(tmp_path):
+    pixels = keras.Input((None, None, 3), dtype='uint8')
+    scaling = layers.PixelScaling('torch')
+    network = keras.Model(pixels, scaling(pixels))
+    scaling.normalise_by([0.1, 0.2, 0.3], [0.5, 0.25, 0.125])
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3), np.uint8)
+    expected = (image / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.25, 0.125]
+    np.testing.assert_allclose(network(image), expected, atol=1e-5)
+    network.save(tmp_path / 'x.keras')
+    np.testing.assert_array_equal(
+        keras.models.load_model(tmp_path / 'x.keras')(image), network(image)
+    )

@@ -161,3 +161,17 @@ def test_bad_stages_are_refused(stages):
 def test_bad_arguments_are_refused_by_name(build, reason):
     with pytest.raises(InputError, match=reason):
         build()
+
+
+def test_kernels_are_drawn_as_asked():
+    deviation = {}
+    for initializer in (None, 'he', 'xavier'):
+        keras.utils.set_random_seed(0)
+        network = preact_resnet('64x1,128x1', 5, initializer=initializer)
+        kernel = network.get_layer('stage2.unit1.conv2').kernel.numpy()
+        deviation[initializer] = kernel.std() * np.sqrt(9 * 32)
+    assert deviation[None] == pytest.approx(2**0.5, rel=0.05)
+    assert deviation['he'] == pytest.approx(2**0.5, rel=0.05)
+    assert deviation['xavier'] == pytest.approx(1, rel=0.05)
+    with pytest.raises(InputError, match='initializer must be one of he, xavier, got h'):
+        preact_resnet('64x1', 5, initializer='h')

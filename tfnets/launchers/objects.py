@@ -219,6 +219,40 @@ def named_builder(network, num_classes, made_strategy, weights=None):
     return _seeded(lambda: network.build(num_classes, weights), made_strategy)
 
 
+def normalising(build, source, folder=None):
+    """A builder whose networks normalise pixels by the statistics of a source's photos.
+
+    Args:
+        build: what `network_builder` answered.
+        source: Source or StreamedSource to train on.
+        folder: of the run, where the statistics are kept; None to measure them each time.
+    """
+    from tfnets.data import pixel_statistics
+    from tfnets.models import layers
+
+    path = folder / 'pixels.json' if folder else None
+    known = read_json(path) if path else None
+    if not known:
+        mean, deviation = pixel_statistics.measure(source)
+        known = {'mean': mean, 'deviation': deviation}
+        logging.info('pixels to train on: mean %s, deviation %s', *map(_rounded, known.values()))
+    if path:
+        write_json(path, known)
+
+    def build_for(seed=None):
+        network = build(seed)
+        for layer in network.layers:
+            if isinstance(layer, layers.PixelScaling):
+                layer.normalise_by(**known)
+        return network
+
+    return build_for
+
+
+def _rounded(numbers):
+    return ', '.join(f'{number:.4f}' for number in numbers)
+
+
 def _seeded(build, made_strategy):
     import keras
 

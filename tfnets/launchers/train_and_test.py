@@ -32,6 +32,13 @@ def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate,
         [],
         'Test resolutions in pixels, --resolution by default; validation is at the first.',
     )
+    flags.DEFINE_enum(
+        'pixel_statistics',
+        'imagenet',
+        ('imagenet', 'training'),
+        'Mean and deviation of red, green and blue that the network normalises by: those of '
+        'ImageNet (for the networks that do so), or those of the photos to train on.',
+    )
     flags.adopt_module_key_flags(common_flags)
     for name, value in defaults.items():
         FLAGS.set_default(name, value)
@@ -48,6 +55,10 @@ def _check():
     checks.course('')
     for text in FLAGS.test_resolutions:
         checks.pixels('test_resolutions', text)
+    if FLAGS.pixel_statistics == 'training' and FLAGS.weights:
+        raise InputError(
+            '--pixel_statistics=training: --weights were trained with the statistics that they know'
+        )
     if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
         raise InputError(
             '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
@@ -76,6 +87,8 @@ def _main(launcher):
         return
     run_folder.occupy(folder, launcher, common_flags.resolved())
     inputs = objects.inputs(opened, folder)
+    if FLAGS.pixel_statistics == 'training':
+        build = objects.normalising(build, inputs.train, folder)
     head = objects.describe(folder, network, strategy)
     outcome = classification.train_and_test(trainer, build, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))

@@ -27,14 +27,21 @@ class PixelScaling(keras.layers.Layer):
     Args:
         mode: 'unit' (0 to 1), 'tf' (-1 to 1), 'torch' (0 to 1, then ImageNet's mean and standard
             deviation), 'caffe' (BGR, ImageNet's mean taken off) or 'none'.
+        mean: three numbers from 0 to 1, in RGB order, in place of those of 'torch'.
+        deviation: likewise, above 0.
     """
 
-    def __init__(self, mode='unit', **kwargs):
+    def __init__(self, mode='unit', mean=None, deviation=None, **kwargs):
         kwargs['dtype'] = 'float32'
         super().__init__(**kwargs)
         if mode not in _MODES:
             raise ValueError(f'PixelScaling: mode must be one of {", ".join(_MODES)}, got {mode!r}')
         self.mode = mode
+        self.mean, self.deviation = mean, deviation
+
+    def normalise_by(self, mean, deviation):
+        """Takes these statistics from now on; to be called before the network is traced."""
+        self.mode, self.mean, self.deviation = 'torch', tuple(mean), tuple(deviation)
 
     def call(self, pixels):
         """Scales pixels of any numeric dtype, shape [batch, height, width, 3], to float32."""
@@ -44,6 +51,7 @@ class PixelScaling(keras.layers.Layer):
             pixels = keras.ops.flip(pixels, axis=-1)
         if self.mode == 'none':
             return pixels
+        mean, deviation = self.mean or mean, self.deviation or deviation
         return (pixels * scale - keras.ops.array(mean)) / keras.ops.array(deviation)
 
     def compute_output_shape(self, input_shape):
@@ -54,7 +62,7 @@ class PixelScaling(keras.layers.Layer):
         """Returns what rebuilds the layer."""
         config = super().get_config()
         del config['dtype']
-        return {**config, 'mode': self.mode}
+        return {**config, 'mode': self.mode, 'mean': self.mean, 'deviation': self.deviation}
 
 
 @keras.saving.register_keras_serializable('tfnets')

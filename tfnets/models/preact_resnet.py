@@ -25,9 +25,17 @@ STAGES = {
 }
 UNIT_ORDERS = ('bn_relu_conv', 'bn_conv_relu')
 STEMS = ('imagenet', 'cifar')
+INITIALIZERS = ('he', 'xavier')
 
 
-def preact_resnet(stages=STAGES[26], num_classes=1000, *, stem='imagenet', unit='bn_relu_conv'):
+def preact_resnet(
+    stages=STAGES[26],
+    num_classes=1000,
+    *,
+    stem='imagenet',
+    unit='bn_relu_conv',
+    initializer=None,
+):
     """Pre-activation bottleneck ResNet of any number of stages.
 
     Args:
@@ -40,6 +48,8 @@ def preact_resnet(stages=STAGES[26], num_classes=1000, *, stem='imagenet', unit=
             channels, nothing behind).
         unit: 'bn_relu_conv', He's order, or 'bn_conv_relu', that of the DeepLearning_MiniProjects,
             here for comparison: see `_bn_conv_relu_network` for what it is.
+        initializer: of the convolutions: 'he' (N(0, sqrt(2 / fan out)), the official code) or
+            'xavier' (Glorot's normal, the DeepLearning_MiniProjects); None for that of the unit.
 
     Returns:
         keras.Model from uint8 pixels [batch, height, width, 3] of any size to float32 logits
@@ -53,18 +63,26 @@ def preact_resnet(stages=STAGES[26], num_classes=1000, *, stem='imagenet', unit=
         raise InputError(f'stem must be one of {", ".join(STEMS)}, got {stem}')
     if unit not in UNIT_ORDERS:
         raise InputError(f'unit must be one of {", ".join(UNIT_ORDERS)}, got {unit}')
+    if initializer not in (None, *INITIALIZERS):
+        raise InputError(f'initializer must be one of {", ".join(INITIALIZERS)}, got {initializer}')
     if unit == 'bn_conv_relu':
-        return _bn_conv_relu_network(stages, num_classes, stem)
-    # fb.resnet.torch strides in the 3x3 convolution, resnet-pre-act.lua in the first 1x1.
-    return _network(stages, num_classes, stem, stride_in=2 if stem == 'imagenet' else 1)
+        network = _bn_conv_relu_network(stages, num_classes, stem)
+    else:
+        # fb.resnet.torch strides in the 3x3 convolution, resnet-pre-act.lua in the first 1x1.
+        stride_in = 2 if stem == 'imagenet' else 1
+        network = _network(stages, num_classes, stem, stride_in)
+    if initializer:
+        _initialize(network, initializer)
+    return network
 
 
-def preact_resnet_cifar(depth, num_classes=10):
+def preact_resnet_cifar(depth, num_classes=10, *, initializer=None):
     """He's networks for CIFAR: three stages of (depth - 2) / 9 units, 64, 128 and 256 wide.
 
     Args:
         depth: 9n + 2: 164 and 1001 in the paper (table 4).
         num_classes: size of the output.
+        initializer: as of `preact_resnet`.
 
     Returns:
         keras.Model as `preact_resnet`.
@@ -75,17 +93,18 @@ def preact_resnet_cifar(depth, num_classes=10):
     units, rest = divmod(depth - 2, 9)
     if rest or units < 1:
         raise InputError(f'depth must be 9n + 2, as 164 or 1001, got {depth}')
-    return preact_resnet(((64, units), (128, units), (256, units)), num_classes, stem='cifar')
+    stages = ((64, units), (128, units), (256, units))
+    return preact_resnet(stages, num_classes, stem='cifar', initializer=initializer)
 
 
-def preact_resnet_by_depth(depth, num_classes=1000, *, unit='bn_relu_conv'):
+def preact_resnet_by_depth(depth, num_classes=1000, *, unit='bn_relu_conv', initializer=None):
     """The networks of the DeepLearning_MiniProjects by name: 20, 26, 29, 38 or 50 layers.
 
     20 is as that project's README describes it; its code has other widths.
     """
     if depth not in STAGES:
         raise InputError(f'depth must be one of {", ".join(map(str, STAGES))}, got {depth}')
-    return preact_resnet(STAGES[depth], num_classes, unit=unit)
+    return preact_resnet(STAGES[depth], num_classes, unit=unit, initializer=initializer)
 
 
 def parse_stages(stages):
@@ -120,6 +139,18 @@ def _network(stages, num_classes, stem, stride_in):
     x = _batch_norm_relu(x, 'head')
     logits = blocks.head(x, num_classes, bias_initializer='zeros')  # as both official codes
     return keras.Model(pixels, logits, name='preact_resnet')
+
+
+def _initialize(network, initializer):
+    """Draws the kernels of all convolutions anew."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            draw = (
+                keras.initializers.GlorotNormal()
+                if initializer == 'xavier'
+                else blocks.he_fan_out()
+            )
+            layer.kernel.assign(draw(layer.kernel.shape))
 
 
 def _units(stages):

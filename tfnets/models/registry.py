@@ -63,6 +63,11 @@ OPTIONS = {
         'preact_resnet*: bn_relu_conv (the paper, the default) or bn_conv_relu (the '
         'DeepLearning_MiniProjects).',
     ),
+    'initializer': (
+        str,
+        'preact_resnet*: of the convolutions: he (the default of bn_relu_conv) or xavier (of '
+        'bn_conv_relu).',
+    ),
 }
 
 
@@ -126,7 +131,7 @@ def _preact_resnets():
                 f'{module}:preact_resnet_by_depth',
                 'pre-activation ResNet of the DeepLearning_MiniProjects',
                 {'depth': depth},
-                ('unit',),
+                ('unit', 'initializer'),
             ),
         )
     for depth in (164, 1001):
@@ -136,6 +141,7 @@ def _preact_resnets():
                 f'{module}:preact_resnet_cifar',
                 "He's pre-activation ResNet for CIFAR",
                 {'depth': depth},
+                ('initializer',),
                 resolution=32,
             ),
         )
@@ -144,7 +150,7 @@ def _preact_resnets():
         Entry(
             f'{module}:preact_resnet',
             'pre-activation ResNet of your own stages',
-            options=('stages', 'stem', 'unit'),
+            options=('stages', 'stem', 'unit', 'initializer'),
         ),
     )
 

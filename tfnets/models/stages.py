@@ -7,6 +7,7 @@ second narrows again. Both are linear, and so are the convolutions that read a s
 that afterwards the pair can be multiplied into these, exactly.
 """
 
+import difflib
 import re
 
 import keras
@@ -40,6 +41,21 @@ def names(network):
     return sorted(ends, key=lambda name: int(re.search(r'\d+', name)[0]))
 
 
+def output(network, end):
+    """Returns the output of the layer that ends a stage, a KerasTensor.
+
+    Raises:
+        InputError: if there is no such layer.
+    """
+    found = [layer.output for layer in network.layers if layer.name == end]
+    if not found:
+        near = difflib.get_close_matches(end, [layer.name for layer in network.layers], 3)
+        raise InputError(
+            f'{network.name}: no layer {end}; there are {", ".join(near) or "none of such names"}'
+        )
+    return found[0]
+
+
 def cut(network, ends=None):
     """Cuts a network into stages; they share its layers.
 
@@ -51,7 +67,7 @@ def cut(network, ends=None):
         List of keras.Models: from pixels to the end of stage 1 (the stem belongs to it), from there
         to the end of stage 2, and so on; the last one from the end of the last stage to the logits.
     """
-    outputs = [network.get_layer(name).output for name in ends or names(network)]
+    outputs = [output(network, name) for name in ends or names(network)]
     starts, ends = [network.input, *outputs], [*outputs, network.output]
     return [
         keras.Model(start, end, name=f'part{number}')

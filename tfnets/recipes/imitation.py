@@ -169,7 +169,7 @@ def check(teacher, student, plan):
             keras.Model(network.input, tensor).compute_output_shape(pixels)[1:]
             for network, tensor in (
                 (bridged, output),
-                (teacher, teacher.get_layer(end).output),
+                (teacher, stages.output(teacher, end)),
             )
         )
         if thin != wide:
@@ -204,7 +204,7 @@ def dry_run(trainer, plan, inputs, teacher, student):
 
 
 def _widths(teacher, ends):
-    return [teacher.get_layer(end).output.shape[-1] for end in ends]
+    return [stages.output(teacher, end).shape[-1] for end in ends]
 
 
 class _Recipe:
@@ -282,7 +282,7 @@ class _Recipe:
                 bridged,
                 self._teacher,
                 keras.Model(bridged.input, bridged.outputs[stage - 1]),
-                keras.Model(self._teacher.input, self._teacher.get_layer(end).output),
+                keras.Model(self._teacher.input, stages.output(self._teacher, end)),
                 self._plan.imitation_loss,
             )
             lowest = 1 if self._plan.joint else stage
