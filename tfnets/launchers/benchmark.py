@@ -50,6 +50,7 @@ flags.adopt_module_key_flags(common_flags)
 def check():
     """Refuses flags that cannot be right."""
     checks.model_and_input()
+    checks.optimizer('')
     _networks()
     if FLAGS.models and (FLAGS['model'].present or FLAGS.weights):
         raise InputError(

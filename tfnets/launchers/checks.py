@@ -64,13 +64,48 @@ def _check_line(flag):
 
 
 def course(prefix):
-    """Refuses a warm-up that the schedule does not have, or that is all of it."""
-    epochs = FLAGS[f'{prefix}epochs'].value
-    warmup, kind = FLAGS[f'{prefix}warmup_epochs'].value, FLAGS[f'{prefix}schedule'].value
-    if warmup and kind != 'cosine':
-        raise InputError(f'--{prefix}warmup_epochs={warmup}: only the cosine schedule has one')
+    """Refuses a warm-up that is all of the stage, and what `optimizer` refuses."""
+    epochs, warmup = FLAGS[f'{prefix}epochs'].value, FLAGS[f'{prefix}warmup_epochs'].value
     if warmup and warmup >= epochs:
         raise InputError(f'--{prefix}warmup_epochs={warmup}: expected less than {epochs} epochs')
+    optimizer(prefix)
+
+
+def optimizer(prefix):
+    """Refuses flags of another schedule than the one that is chosen, and numbers out of range."""
+    kind = FLAGS[f'{prefix}schedule'].value
+    for name in sorted({name for names in common_flags.SCHEDULE_FLAGS.values() for name in names}):
+        flag = FLAGS[prefix + name]
+        # A run's own flags.cfg gives defaults, too.
+        given = flag.present and flag.value != flag.default
+        if given and name not in common_flags.SCHEDULE_FLAGS[kind]:
+            owners = [k for k, names in common_flags.SCHEDULE_FLAGS.items() if name in names]
+            raise InputError(
+                f'--{prefix}{name}={flag.value}: belongs to --{prefix}schedule='
+                f'{" and ".join(owners)}, got {kind}; leave it out'
+            )
+    wave_later(prefix)
+    factor, ema = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}ema'].value
+    if kind == 'plateau' and not 0 < factor < 1:
+        raise InputError(f'--{prefix}drop_factor={factor}: expected between 0 and 1 for a plateau')
+    if ema and ema >= 1:
+        raise InputError(f'--{prefix}ema={ema}: expected less than 1, as 0.9999')
+
+
+def wave_later(prefix):
+    """Reads --wave_later: an epoch and a learning rate; None if it is not given."""
+    text = FLAGS[f'{prefix}wave_later'].value
+    if text is None:
+        return None
+    try:
+        epoch, lowest = map(float, text.split(':'))
+    except ValueError:
+        epoch = lowest = -1.0
+    if not (0 <= epoch < math.inf and 0 <= lowest < math.inf):
+        raise InputError(
+            f'--{prefix}wave_later={text}: expected an epoch and a learning rate, as 50:1e-7'
+        )
+    return epoch, lowest
 
 
 def data():

@@ -23,6 +23,16 @@ CHANGEABLE = (
     'keep_checkpoints',
 )
 
+# Flags that belong to some schedules only; a stage's prefix goes before each.
+SCHEDULE_FLAGS = {
+    'constant': (),
+    'cosine': (),
+    'cosine_per_epoch': (),
+    'steps': ('drop_every', 'drop_factor'),
+    'wave': ('wave_epochs', 'wave_lowest', 'wave_later'),
+    'plateau': ('drop_factor', 'plateau_patience', 'plateau_threshold', 'plateau_metric'),
+}
+
 
 def define_network():
     """--model and its options."""
@@ -142,6 +152,19 @@ def define_training():
         lower_bound=0,
         upper_bound=1,
     )
+    flags.DEFINE_float(
+        'mixup',
+        None,
+        'Blend training images in pairs, and their labels, by shares from Beta(mixup, mixup).',
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        'cutmix',
+        None,
+        'Paste rectangles of training images into others, the area from Beta(cutmix, cutmix); with '
+        '--mixup each batch gets one of the two.',
+        lower_bound=0,
+    )
 
 
 def define_course(prefix, stage, epochs, learning_rate, schedule='cosine', weight_decay=0.0):
@@ -154,8 +177,9 @@ def define_course(prefix, stage, epochs, learning_rate, schedule='cosine', weigh
 
 def define_optimizer(prefix, stage, learning_rate, schedule='cosine', weight_decay=0.0):
     """Optimizer and schedule of one stage."""
+    # What was added later is None unless it is given: a run made before is still the same run.
     flags.DEFINE_enum(
-        f'{prefix}optimizer', 'sgd', ('sgd', 'adam', 'rmsprop'), f'{stage}: the optimizer.'
+        f'{prefix}optimizer', 'sgd', ('sgd', 'adam', 'adamw', 'rmsprop'), f'{stage}: the optimizer.'
     )
     flags.DEFINE_float(
         f'{prefix}learning_rate',
@@ -163,19 +187,7 @@ def define_optimizer(prefix, stage, learning_rate, schedule='cosine', weight_dec
         f'{stage}: highest learning rate, for the global batch as it is.',
         lower_bound=0,
     )
-    flags.DEFINE_enum(
-        f'{prefix}schedule',
-        schedule,
-        ('constant', 'cosine', 'steps'),
-        f'{stage}: course of the learning rate.',
-    )
-    flags.DEFINE_float(
-        f'{prefix}warmup_epochs', 0.0, f'{stage}: linear rise before the cosine.', lower_bound=0
-    )
-    flags.DEFINE_float(
-        f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.', lower_bound=1e-3
-    )
-    flags.DEFINE_float(f'{prefix}drop_factor', 0.1, f'{stage}: factor of each drop of `steps`.')
+    _define_schedule(prefix, stage, schedule)
     flags.DEFINE_float(
         f'{prefix}momentum', 0.9, f'{stage}: of sgd and rmsprop.', lower_bound=0, upper_bound=1
     )
@@ -183,8 +195,84 @@ def define_optimizer(prefix, stage, learning_rate, schedule='cosine', weight_dec
     flags.DEFINE_float(
         f'{prefix}weight_decay',
         weight_decay,
-        f'{stage}: L2 penalty, its gradient added before momentum or moments.',
+        f'{stage}: L2 penalty, its gradient added before momentum or moments; for adamw decoupled.',
         lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        f'{prefix}decayed', None, ('all', 'kernels'), f'{stage}: what decays; all by default.'
+    )
+    flags.DEFINE_float(
+        f'{prefix}clip_norm', None, f'{stage}: longest gradient, of all weights.', lower_bound=0
+    )
+    flags.DEFINE_integer(
+        f'{prefix}accumulate',
+        None,
+        f'{stage}: batches to an update; the learning rate is then for so many.',
+        lower_bound=1,
+    )
+    flags.DEFINE_float(
+        f'{prefix}ema',
+        None,
+        f'{stage}: decay of moving averages of the weights, which are evaluated and kept: 0.9999.',
+        lower_bound=0,
+    )
+
+
+def _define_schedule(prefix, stage, schedule):
+    """The course of a stage's learning rate."""
+    flags.DEFINE_enum(
+        f'{prefix}schedule',
+        schedule,
+        tuple(SCHEDULE_FLAGS),
+        f'{stage}: course of the learning rate; cosine changes with every step, cosine_per_epoch '
+        'and wave with every epoch, plateau where validations stop improving.',
+    )
+    flags.DEFINE_float(
+        f'{prefix}warmup_epochs',
+        0.0,
+        f'{stage}: linear rise from 0 before any schedule; a cosine spans the rest.',
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.', lower_bound=1e-3
+    )
+    flags.DEFINE_float(
+        f'{prefix}drop_factor', 0.1, f'{stage}: factor of each drop of `steps` and `plateau`.'
+    )
+    flags.DEFINE_float(
+        f'{prefix}wave_epochs',
+        None,
+        f'{stage}: from the highest of `wave` to its lowest; 5 by default.',
+        lower_bound=1e-3,
+    )
+    flags.DEFINE_float(
+        f'{prefix}wave_lowest',
+        None,
+        f'{stage}: lowest learning rate of `wave`; 1e-5 by default.',
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        f'{prefix}wave_later',
+        None,
+        f'{stage}: another lowest of `wave` from an epoch on: 50:1e-7.',
+    )
+    flags.DEFINE_integer(
+        f'{prefix}plateau_patience',
+        None,
+        f'{stage}: validations without improvement that `plateau` puts up with; 10 by default.',
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        f'{prefix}plateau_threshold',
+        None,
+        f'{stage}: share of the best that counts as improvement; 1e-4 by default.',
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        f'{prefix}plateau_metric',
+        None,
+        ('top1', 'top5', 'balanced', 'loss'),
+        f'{stage}: metric that `plateau` watches; top1 by default.',
     )
 
 

@@ -140,6 +140,8 @@ def make_plan():
         high_resolution=FLAGS.high_resolution,
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
+        mixup=FLAGS.mixup or 0.0,
+        cutmix=FLAGS.cutmix or 0.0,
     )
 
 

@@ -7,7 +7,7 @@ from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, common_flags, run_folder
+from tfnets.launchers import app, checks, common_flags, run_folder
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
@@ -282,11 +282,18 @@ def optimizer(prefix=''):
     """The Optimizer of one stage."""
     from tfnets.training.optimizers import Optimizer
 
+    settings = {
+        'clip_norm': FLAGS[f'{prefix}clip_norm'].value,
+        'accumulate': FLAGS[f'{prefix}accumulate'].value,
+        'ema': FLAGS[f'{prefix}ema'].value,
+        'decayed_roles': ('kernel',) if FLAGS[f'{prefix}decayed'].value == 'kernels' else None,
+    }
     return Optimizer(
         FLAGS[f'{prefix}optimizer'].value,
         FLAGS[f'{prefix}momentum'].value,
         FLAGS[f'{prefix}nesterov'].value,
         FLAGS[f'{prefix}weight_decay'].value,
+        **_given(settings),
     )
 
 
@@ -294,14 +301,42 @@ def schedule(prefix=''):
     """The schedule of one stage."""
     from tfnets.training import schedules
 
-    base = FLAGS[f'{prefix}learning_rate'].value
-    kind = FLAGS[f'{prefix}schedule'].value
-    if kind == 'cosine':
-        return schedules.Cosine(base, FLAGS[f'{prefix}warmup_epochs'].value)
-    if kind == 'steps':
-        factor, every = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}drop_every'].value
-        return schedules.Steps(base, factor, every)
-    return schedules.Constant(base)
+    def value(name):
+        return FLAGS[f'{prefix}{name}'].value
+
+    kinds = {
+        'constant': (schedules.Constant, {}),
+        'cosine': (schedules.Cosine, {}),
+        'cosine_per_epoch': (schedules.CosineByEpoch, {}),
+        'steps': (
+            schedules.Steps,
+            {'factor': value('drop_factor'), 'every': value('drop_every')},
+        ),
+        'wave': (
+            schedules.Wave,
+            {
+                'lowest': value('wave_lowest'),
+                'half': value('wave_epochs'),
+                'later': checks.wave_later(prefix),
+            },
+        ),
+        'plateau': (
+            schedules.Plateau,
+            {
+                'factor': value('drop_factor'),
+                'patience': value('plateau_patience'),
+                'threshold': value('plateau_threshold'),
+                'metric': value('plateau_metric'),
+            },
+        ),
+    }
+    make, settings = kinds[value('schedule')]
+    return make(value('learning_rate'), warmup=value('warmup_epochs'), **_given(settings))
+
+
+def _given(settings):
+    """Settings without those that are None, whose defaults the class itself knows."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def course(prefix=''):

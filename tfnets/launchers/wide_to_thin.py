@@ -89,6 +89,12 @@ def check():
     checks.model_and_input()
     for prefix in ('teacher_', 'imitation_', 'distillation_', 'finetune_'):
         checks.course(prefix)
+    checks.optimizer('alone_')
+    if FLAGS.imitation_schedule == 'plateau' and FLAGS.imitation_plateau_metric != 'loss':
+        raise InputError(
+            f'--imitation_plateau_metric={FLAGS.imitation_plateau_metric}: an imitation has a loss '
+            'only; take --imitation_plateau_metric=loss'
+        )
     if not FLAGS.teacher:
         raise InputError('--teacher: expected the wide network, as resnet50:width_multiplier=4')
     named_networks.parse('teacher', FLAGS.teacher)
@@ -162,6 +168,8 @@ def make_plan():
         teacher_stages=tuple(FLAGS.teacher_stages) or None,
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
+        mixup=FLAGS.mixup or 0.0,
+        cutmix=FLAGS.cutmix or 0.0,
     )
 
 

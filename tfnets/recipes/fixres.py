@@ -41,6 +41,9 @@ class Plan:
         high_resolution: whether to train another network at the test resolution all along.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: of training and fine-tuning.
+        mixup: of training, see training.objectives.Classification. Fine-tuning sees its images
+            prepared as for a test, unmixed.
+        cutmix: the same.
     """
 
     resolution: int
@@ -55,6 +58,8 @@ class Plan:
     high_resolution: bool = False
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +179,8 @@ class _Recipe:
         self.rows = []
 
     def objective(self, network):
-        return Classification(network, self._plan.label_smoothing)
+        plan = self._plan
+        return Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix)
 
     def training(self, name, objective, pixels, epochs):
         """Training from scratch (or nothing at all, for a network that comes trained)."""
@@ -195,7 +201,7 @@ class _Recipe:
         plan = self._plan
         return Phase(
             name,
-            objective,
+            objective.unmixed(),
             self._inputs.training(pixels, name, self._inputs.eval_preprocessing),
             plan.finetuning.epochs,
             plan.finetuning.optimizer,

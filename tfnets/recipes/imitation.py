@@ -45,6 +45,8 @@ class Plan:
             'stage1.output' and so on.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: wherever labels are trained on.
+        mixup: the same, see training.objectives.Classification.
+        cutmix: the same.
     """
 
     resolution: int
@@ -62,6 +64,8 @@ class Plan:
     teacher_stages: Sequence[str] | None = None
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +273,7 @@ class _Recipe:
 
     def teaching(self):
         """Training of the teacher (or nothing at all, for one that comes trained)."""
-        objective = Classification(self._teacher, self._plan.label_smoothing)
+        objective = self._classification(self._teacher)
         return self._phase('teacher', self._inputs.seed, objective, self._plan.teacher)
 
     def imitating(self, student, bridged, seed):
@@ -306,7 +310,7 @@ class _Recipe:
         plan = self._plan
         phases = [self.distilling(student, seed, 'distill', plan.distillation.epochs)]
         if plan.finetuning.epochs:
-            objective = Classification(student, plan.label_smoothing)
+            objective = self._classification(student)
             before = phases[0].name
             phases.append(
                 self._phase(
@@ -323,9 +327,13 @@ class _Recipe:
 
     def alone(self, network, seed, name, epochs):
         """Training on labels."""
-        objective = Classification(network, self._plan.label_smoothing)
+        objective = self._classification(network)
         course = dataclasses.replace(self._plan.alone, epochs=epochs)
         return self._phase(f'{name}.seed{seed}', seed, objective, course)
+
+    def _classification(self, network):
+        plan = self._plan
+        return Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix)
 
     def _phase(self, name, seed, objective, course, treatment=None, **options):
         plan, inputs = self._plan, dataclasses.replace(self._inputs, seed=seed)

@@ -10,6 +10,7 @@ float32 [batch] metrics. `modules` is a dict of the keras.Models that an objecti
 
 import tensorflow as tf
 
+from tfnets.data.operations import mixing
 from tfnets.models.layers import example_seeds
 
 
@@ -22,11 +23,16 @@ class Classification:
     Args:
         network: keras.Model from uint8 pixels to logits [batch, num_classes].
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        mixup: training images are blended in pairs, and their targets, by shares from
+            Beta(mixup, mixup); 0 for none.
+        cutmix: a rectangle of each is replaced by its partner's, and that share of its target; 0
+            for none. With both, each batch (of each device) is mixed in one of the two ways.
     """
 
-    def __init__(self, network, label_smoothing=0.0):
+    def __init__(self, network, label_smoothing=0.0, mixup=0.0, cutmix=0.0):
         self.modules = {'network': network}
         self._label_smoothing = label_smoothing
+        self._alphas = mixup, cutmix
 
     @property
     def network(self):
@@ -34,14 +40,30 @@ class Classification:
         return self.modules['network']
 
     def __call__(self, batch, training):
-        """Returns cross entropies in nats, 'top1' and, with more than ten classes, 'top5'."""
+        """Returns cross entropies in nats, 'top1' and, with more than ten classes, 'top5'.
+
+        Of an image that was mixed the right answer is the label with the larger share.
+        """
+        classes = self.network.output_shape[-1]
+        label = batch['label']
+        target = tf.one_hot(label, classes)
+        if training and any(self._alphas):
+            images, target = mixing.mixup_or_cutmix(
+                batch['image'], target, batch['seed'], *self._alphas
+            )
+            batch = batch | {'image': images}
+            label = tf.argmax(target, axis=1, output_type=tf.int32)
         logits = _answer(self.network, batch, training)
-        classes = logits.shape[-1]
-        target = tf.one_hot(batch['label'], classes)
         smoothing = self._label_smoothing if training else 0.0
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        return losses, _accuracy(logits, batch['label'])
+        return losses, _accuracy(logits, label)
+
+    def unmixed(self):
+        """The same without mixup and cutmix."""
+        if not any(self._alphas):
+            return self
+        return Classification(self.network, self._label_smoothing)
 
 
 class Distillation:

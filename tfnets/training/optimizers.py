@@ -1,4 +1,4 @@
-"""Optimizers as the papers use them, with weight decay as an L2 penalty."""
+"""Optimizers as the papers use them, and what is made of gradients before and of weights after."""
 
 import dataclasses
 
@@ -12,13 +12,20 @@ class Optimizer:
     """Which optimizer, as plain data.
 
     Attributes:
-        name: 'sgd', 'adam' or 'rmsprop'.
+        name: 'sgd', 'adam', 'adamw' or 'rmsprop'.
         momentum: of sgd and rmsprop.
         nesterov: for sgd.
         weight_decay: the L2 penalty is weight_decay / 2 * sum of squares; its gradient is added
             before momentum or moments are formed, as in the papers' own code. Keras' argument of
-            that name is another thing: decoupled, and some ten times weaker at momentum 0.9.
+            that name is another thing: decoupled, and some ten times weaker at momentum 0.9. Of
+            adamw alone it is decoupled (Loshchilov and Hutter, 2019): with each update a weight
+            loses learning rate * weight_decay of itself, as in torch and Keras.
         decayed_roles: roles of the variables that decay, see tfnets.models.roles.
+        clip_norm: the gradients of all variables together, those of an L2 penalty with them, are
+            shortened to this norm; 0 to leave them.
+        accumulate: an update is made from the mean gradient of so many batches.
+        ema: decay of the moving averages of the weights, which are then evaluated and kept in their
+            place, see training.averaging; 0 for none.
     """
 
     name: str = 'sgd'
@@ -26,28 +33,42 @@ class Optimizer:
     nesterov: bool = False
     weight_decay: float = 0.0
     decayed_roles: tuple[str, ...] = ('kernel', 'bias', 'scale', 'offset', 'other')
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
 
-    def build(self, learning_rate, float16=False):
+    def build(self, learning_rate, float16=False, models=()):
         """Returns the Keras optimizer.
 
         Args:
             learning_rate: a keras LearningRateSchedule.
             float16: whether the loss must be scaled, dynamically, for float16.
+            models: the keras.Models that are trained; adamw asks them which variables decay.
         """
+        # Keras clips where it applies: after the sum over replicas, and unscaled.
+        clip = {'global_clipnorm': self.clip_norm or None}
         if self.name == 'sgd':
-            optimizer = keras.optimizers.SGD(learning_rate, self.momentum, self.nesterov)
+            optimizer = keras.optimizers.SGD(learning_rate, self.momentum, self.nesterov, **clip)
         elif self.name == 'adam':
-            optimizer = keras.optimizers.Adam(learning_rate)
+            optimizer = keras.optimizers.Adam(learning_rate, **clip)
+        elif self.name == 'adamw':
+            optimizer = keras.optimizers.AdamW(learning_rate, self.weight_decay, **clip)
+            role = _roles(models)
+            variables = [variable for model in models for variable in model.trainable_variables]
+            exempt = [v for v in variables if role[id(v)] not in self.decayed_roles]
+            optimizer.exclude_from_weight_decay(exempt)
         elif self.name == 'rmsprop':
             optimizer = keras.optimizers.RMSprop(
-                learning_rate, rho=0.9, momentum=self.momentum, epsilon=1e-3
+                learning_rate, rho=0.9, momentum=self.momentum, epsilon=1e-3, **clip
             )
         else:
-            raise ValueError(f"optimizer must be 'sgd', 'adam' or 'rmsprop', got {self.name!r}")
+            raise ValueError(
+                f"optimizer must be 'sgd', 'adam', 'adamw' or 'rmsprop', got {self.name!r}"
+            )
         return keras.optimizers.LossScaleOptimizer(optimizer) if float16 else optimizer
 
     def decays(self, models, variables):
-        """The weight decay of each variable, by its role.
+        """The L2 weight decay of each variable, by its role.
 
         Args:
             models: the keras.Models that hold the variables.
@@ -56,10 +77,15 @@ class Optimizer:
         Returns:
             List of floats.
         """
-        role = {}
-        for model in models:
-            role |= roles.variable_roles(model)
+        role = _roles(models)
         return [
-            self.weight_decay if role[id(variable)] in self.decayed_roles else 0.0
+            self.weight_decay
+            if self.name != 'adamw' and role[id(variable)] in self.decayed_roles
+            else 0.0
             for variable in variables
         ]
+
+
+def _roles(models):
+    """The role of each trainable variable of some models, by its id()."""
+    return {key: role for model in models for key, role in roles.variable_roles(model).items()}

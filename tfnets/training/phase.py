@@ -132,8 +132,9 @@ class Phase:
 
     @property
     def steps(self):
-        """Length of the phase in steps."""
-        return math.ceil(self.epochs * self.data.steps_per_epoch)
+        """Length of the phase in steps, each of one batch; a whole number of updates."""
+        batches = self.optimizer.accumulate
+        return batches * math.ceil(self.epochs * self.data.steps_per_epoch / batches)
 
     @functools.cached_property
     def evaluation_steps(self):

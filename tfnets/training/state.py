@@ -1,12 +1,16 @@
 """All that changes while a phase is trained, and where it is saved."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfnets.errors import NotFinite
-from tfnets.training import checkpoints, step
-from tfnets.training.schedules import InSteps
+from tfnets.training import checkpoints, plateau, step
+from tfnets.training.accumulation import Accumulator
+from tfnets.training.averaging import Average
+from tfnets.training.schedules import InSteps, Plateau
 
 
 class TrainingState:
@@ -22,8 +26,9 @@ class TrainingState:
 
     Attributes:
         train: see step.training_function.
-        step: steps that have been made.
+        step: steps that have been made, each of one batch.
         checkpoints: Checkpoints.
+        plateau: plateau.History, to be told of each validation, or None.
     """
 
     def __init__(self, phase, folder, strategy, xla, keep=1, restore=True):
@@ -32,22 +37,33 @@ class TrainingState:
         variables = []
         for name, module in phase.objective.modules.items():
             variables += phase.treatment_of(name).apply(module)
-        self._schedule = InSteps(phase.schedule, phase.data.steps_per_epoch, phase.steps)
+        models = phase.objective.modules.values()
+        self._build_options(phase, variables, strategy)
+        batches = phase.optimizer.accumulate
+        self._schedule = InSteps(
+            phase.schedule,
+            phase.data.steps_per_epoch / batches,
+            phase.steps / batches,
+            self.plateau,
+        )
         with strategy.scope():
             float16 = keras.config.dtype_policy().compute_dtype == 'float16'
-            self._optimizer = phase.optimizer.build(self._schedule, float16)
+            self._optimizer = phase.optimizer.build(self._schedule, float16, models)
             self._optimizer.build(variables)
             self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.train = step.training_function(
             lambda batch, training: phase.objective(phase.data.finish(batch), training),
             variables,
-            phase.optimizer.decays(phase.objective.modules.values(), variables),
+            phase.optimizer.decays(models, variables),
             self._optimizer,
             strategy,
             phase.data.batch_size,
             xla,
+            self._accumulator,
+            self._average,
         )
+        options = {'plateau': self.plateau, 'gradients': self._accumulator, 'ema': self._average}
         self.checkpoints = checkpoints.Checkpoints(
             folder(phase.name),
             phase.changing,
@@ -55,14 +71,33 @@ class TrainingState:
             optimizer=self._optimizer,
             step=self._step,
             seconds=self._seconds,
+            **{name: option.variables for name, option in options.items() if option},
         )
         self._folder = folder(phase.name)
         self._modules = phase.changing.values()
+        self._steps, self._batches = phase.steps, batches
         self.step = 0
         if restore:
             checkpoints.remove_leftovers(self._folder)
             if self.checkpoints.restore():
                 self.step = int(self._step.numpy())
+
+    def _build_options(self, phase, variables, strategy):
+        """What most phases do without: each is None where it is not asked for."""
+        settings = phase.optimizer
+        self.plateau = self._accumulator = self._average = None
+        if isinstance(phase.schedule, Plateau):
+            self.plateau = plateau.History(phase.schedule, strategy)
+        if settings.accumulate > 1:
+            self._accumulator = Accumulator(variables, settings.accumulate, strategy)
+        if settings.ema:
+            statistics = [
+                variable
+                for module in phase.changing.values()
+                for variable in module.non_trainable_variables
+                if variable.dtype.startswith('float')
+            ]
+            self._average = Average(settings.ema, variables, statistics, strategy)
 
     @property
     def seconds(self):
@@ -70,10 +105,16 @@ class TrainingState:
         return float(self._seconds.numpy())
 
     def advance(self, count, seconds):
-        """Counts steps that were made."""
+        """Counts steps that were made; at the end of the phase its averages become its network."""
         self.step += count
         self._step.assign(self.step)
         self._seconds.assign_add(seconds)
+        if self._average and self.step == self._steps:
+            self._average.adopt()
+
+    def averaged(self):
+        """A context within which the networks hold the moving averages of their weights, if any."""
+        return self._average.in_place() if self._average else contextlib.nullcontext()
 
     def save(self):
         """Writes a checkpoint, unless there is a NaN or an infinity in the networks.
@@ -92,7 +133,7 @@ class TrainingState:
 
     @property
     def applied(self):
-        """Updates that were applied: steps without those that overflowed in float16."""
+        """Updates that were applied, without those that overflowed in float16."""
         return int(self._optimizer.iterations.numpy())
 
     @property
@@ -106,4 +147,4 @@ class TrainingState:
         if not isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             return {}
         scale = float(self._optimizer.dynamic_scale.numpy())
-        return {'loss_scale': scale, 'skipped_updates': self.step - self.applied}
+        return {'loss_scale': scale, 'skipped_updates': self.step // self._batches - self.applied}

@@ -9,7 +9,17 @@ reach the weights for ever.
 import tensorflow as tf
 
 
-def training_function(objective, variables, decays, optimizer, strategy, batch_size, xla):
+def training_function(
+    objective,
+    variables,
+    decays,
+    optimizer,
+    strategy,
+    batch_size,
+    xla,
+    accumulator=None,
+    average=None,
+):
     """Makes the function that trains.
 
     Args:
@@ -20,6 +30,8 @@ def training_function(objective, variables, decays, optimizer, strategy, batch_s
         strategy: tf.distribute.Strategy.
         batch_size: of all replicas together.
         xla: whether to compile the replica's function.
+        accumulator: accumulation.Accumulator, if an update is made from several batches.
+        average: averaging.Average that follows the updates, or None.
 
     Returns:
         tf.function(iterator, count) that makes `count` (a scalar int tensor) steps and returns
@@ -54,8 +66,19 @@ def training_function(objective, variables, decays, optimizer, strategy, batch_s
         if replicas > 1:
             pairs = [(g, v.value) for g, v in zip(gradients, variables, strict=True)]
             gradients = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
-        optimizer.apply(gradients, variables)
+        if accumulator is None:
+            update(gradients)
+        else:
+            accumulator.add(gradients, update)
         return {name: strategy.reduce('SUM', mean, axis=None) for name, mean in means.items()}
+
+    def update(gradients):
+        if average is None:
+            optimizer.apply(gradients, variables)
+            return
+        before = tf.identity(optimizer.iterations.value)
+        optimizer.apply(gradients, variables)
+        average.follow(before, tf.identity(optimizer.iterations.value))
 
     @tf.function
     def train(iterator, count):

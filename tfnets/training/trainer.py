@@ -16,6 +16,7 @@ from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, preemption, step
 from tfnets.training.evaluation import Evaluation, summarize
 from tfnets.training.logging import MetricsLog, Progress
+from tfnets.training.schedules import Plateau
 from tfnets.training.state import TrainingState
 
 
@@ -101,6 +102,8 @@ class Trainer:
         if finished:
             checkpoints.restore_modules(self.folder(phase.name), phase.changing)
             return finished
+        if isinstance(phase.schedule, Plateau) and not phase.validation:
+            raise ValueError(f'{phase.name}: a plateau is seen on a validation, but there is none')
         checkpoints.check_frozen(self.folder(phase.name), phase.frozen)
         state = TrainingState(phase, self.folder, self.strategy, self._xla, self._keep)
         if state.step == 0:
@@ -173,23 +176,22 @@ class Trainer:
         }
 
     def _validate(self, phase, state):
-        """Scores the networks on the validation split, and keeps them if they are the best."""
-        validation = self.score(phase.objective, phase.validation)
-        if not math.isfinite(validation.loss):
-            raise NotFinite(
-                f'{phase.name}: the validation loss at step {state.step} is {validation.loss}; '
-                f'the last good checkpoint is {state.checkpoints.latest or "none yet"}; lower '
-                '--learning_rate'
-            )
-        if self._best_metric:
-            value = validation.numbers().get(self._best_metric)
-            if value is None:
-                raise InputError(
-                    f'--best_metric={self._best_metric}: not measured here; there are '
-                    f'{", ".join(validation.numbers())}'
+        """Scores the networks on the validation split, keeps them if they are the best."""
+        with state.averaged():
+            validation = self.score(phase.objective, phase.validation)
+            if not math.isfinite(validation.loss):
+                raise NotFinite(
+                    f'{phase.name}: the validation loss at step {state.step} is '
+                    f'{validation.loss}; the last good checkpoint is '
+                    f'{state.checkpoints.latest or "none yet"}; lower --learning_rate'
                 )
-            sign = -1 if self._best_metric == 'loss' else 1
-            state.checkpoints.save_if_best(state.step, sign * value)
+            if self._best_metric:
+                value = _measured(validation, self._best_metric, '--best_metric')
+                sign = -1 if self._best_metric == 'loss' else 1
+                state.checkpoints.save_if_best(state.step, sign * value)
+        if state.plateau:
+            metric = state.plateau.metric
+            state.plateau.note(_measured(validation, metric, '--plateau_metric'))
         return validation
 
     def _check_finite(self, phase, state, first, losses):
@@ -299,6 +301,16 @@ class Trainer:
         function = self._evaluators[objective]
         with faults.naming_damage(batches.source):
             return summarize(batches, (scores for batch in data for scores in function(batch)))
+
+
+def _measured(validation, metric, flag):
+    """A metric of an Evaluation, by the name that a flag gives."""
+    value = validation.numbers().get(metric)
+    if value is None:
+        raise InputError(
+            f'{flag}={metric}: not measured here; there are {", ".join(validation.numbers())}'
+        )
+    return value
 
 
 def _next_stop(phase, step, steps_per_call):

@@ -5,9 +5,9 @@ training batch, before its network:
 
     images, labels = mixup(batch['image'], tf.one_hot(batch['label'], classes), batch['seed'], 0.2)
 
-and computes its loss from the labels that come back. An image's partner is the one as far from the
-batch's end as it is from the beginning. All numbers are drawn from the first example's seed, one
-for each example.
+and computes its loss from the labels that come back, as training.objectives.Classification does. An
+image's partner is the one as far from the batch's end as it is from the beginning. All numbers are
+drawn from the first example's seed, one for each example.
 """
 
 import math
@@ -57,6 +57,31 @@ def cutmix(images, labels, seeds, alpha):
     share = 1 - tf.reduce_mean(tf.cast(pasted, tf.float32), [1, 2])
     images = tf.where(pasted[..., None], _partners(images), images)
     return images, _mean(labels, _partners(labels), share[:, None])
+
+
+def mixup_or_cutmix(images, labels, seeds, mixup_alpha, cutmix_alpha):
+    """One of the two for the whole batch, by a toss, as torchvision's and timm's recipes have it.
+
+    Args:
+        images: uint8 or float32 [batch, height, width, 3], levels or normalized.
+        labels: float32 [batch, classes], one-hot or smoothed.
+        seeds: int32 [batch, 2], the examples' seeds.
+        mixup_alpha: of `mixup`; 0 for cutmix alone.
+        cutmix_alpha: of `cutmix`; 0 for mixup alone.
+
+    Returns:
+        Images, of the same dtype, and labels.
+    """
+    batch = (images, labels, seeds)
+    if not cutmix_alpha:
+        return mixup(*batch, mixup_alpha)
+    if not mixup_alpha:
+        return cutmix(*batch, cutmix_alpha)
+    return tf.cond(
+        _uniform(seeds, 2)[0, 0] < 0.5,
+        lambda: mixup(*batch, mixup_alpha),
+        lambda: cutmix(*batch, cutmix_alpha),
+    )
 
 
 def _stretch(length, middle, share):
