@@ -46,5 +46,7 @@ def _files(path):
 def _matches(pattern):
     """The images that a glob matches, and those in the folders that it matches, each once."""
     paths = sorted(glob.glob(pattern, recursive=True))
-    files = (file for path in paths if os.path.isdir(path) or is_image(path) for file in _files(path))
+    files = (
+        file for path in paths if os.path.isdir(path) or is_image(path) for file in _files(path)
+    )
     return list(dict.fromkeys(map(os.path.normpath, files)))

@@ -98,7 +98,7 @@ def import_tensorflow(logical_devices=0):
         The module.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    with _quiet():
+    with quiet():
         import tensorflow as tf
 
         if logical_devices:
@@ -112,7 +112,7 @@ def import_tensorflow(logical_devices=0):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Holds back what is written to standard error, by C++ too; shows it if it ends in an error."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

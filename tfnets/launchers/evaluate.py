@@ -7,7 +7,6 @@ import pathlib
 
 from absl import flags
 
-from tfnets.errors import InputError
 from tfnets.files import read_json
 from tfnets.launchers import app, checks, common_flags, objects, saved_networks
 
@@ -59,7 +58,7 @@ def main():
 
     saved = saved_networks.find()
     source = objects.sound(objects.open_source(FLAGS.split), training=False)
-    _check_classes(source, saved)
+    saved.check_classes(source)
     with strategy.scope():
         network = saved.load()
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
@@ -86,19 +85,6 @@ def main():
         written.append(FLAGS.output)
     for path in written:
         print(f'written: {path}')
-
-
-def _check_classes(source, saved):
-    """Refuses data of other classes than those that the network was trained on."""
-    if source.class_names == saved.class_names:
-        return
-    got, expected = set(source.class_names), set(saved.class_names)
-    raise InputError(
-        f'--dataset={FLAGS.dataset}: its classes are not those that the network was trained '
-        f'on; missing: {", ".join(sorted(expected - got)) or "none"}; unknown: '
-        f'{", ".join(sorted(got - expected)) or "none"}; expected them in the order '
-        f'{", ".join(saved.class_names[:5])} ...'
-    )
 
 
 def _write_classes(pixels, answers, names):

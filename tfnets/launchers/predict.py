@@ -3,8 +3,8 @@
   python -m tfnets.launchers.predict --run_dir=runs/fixres_quickstart photo.jpg folder 'more/*.png'
 
 Photos are files, folders (all images in them, and in the folders within) or globs. Answers come in
-that order. A file that cannot be read is named on standard error, the rest is answered, and the exit
-code is 1. A rotation noted in EXIF is not applied, as in training.
+that order. A file that cannot be read is named on standard error, the rest is answered, and the
+exit code is 1. A rotation noted in EXIF is not applied, as in training.
 """
 
 import contextlib

@@ -51,6 +51,18 @@ class SavedNetwork:
         outputs = range(len(self.class_names), network.output_shape[-1])
         return [*self.class_names, *(f'output {number}, no class' for number in outputs)]
 
+    def check_classes(self, source):
+        """Refuses a source of other classes than those that the network was trained on."""
+        if source.class_names == self.class_names:
+            return
+        got, expected = set(source.class_names), set(self.class_names)
+        raise InputError(
+            f'--dataset={FLAGS.dataset}: its classes are not those that the network was trained '
+            f'on; missing: {", ".join(sorted(expected - got)) or "none"}; unknown: '
+            f'{", ".join(sorted(got - expected)) or "none"}; expected them in the order '
+            f'{", ".join(self.class_names[:5])} ...'
+        )
+
     def _from_file(self):
         from tfnets.training import checkpoints
 

@@ -113,8 +113,8 @@ def restore_modules(folder, modules):
     except _UNREADABLE as error:
         reason = ' '.join(str(error).split())
         raise InputError(
-            f'{folder}: the last checkpoint of this phase cannot be read ({reason}); bring it back, '
-            'or delete that folder to train the phase again'
+            f'{folder}: the last checkpoint of this phase cannot be read ({reason}); bring it '
+            'back, or delete that folder to train the phase again'
         ) from None
 
 

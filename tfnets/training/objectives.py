@@ -5,9 +5,9 @@ All are called in the same way, objective(batch, training), with a batch
     {'image': uint8 [batch, height, width, 3], 'label': int32 [batch]}
 
 and, in training, 'seed': int32 [batch, 2]. They return float32 [batch] losses, and a dict of
-float32 [batch] metrics; where there are answers and it is no training, also 'predicted': int32 [batch],
-the class that was taken for the right one. `modules` is a dict of the keras.Models that an objective
-owns, by name.
+float32 [batch] metrics; apart from training, and where there are answers, also 'predicted': int32
+[batch], the class that each example was taken for. `modules` is a dict of the keras.Models that an
+objective owns, by name.
 """
 
 import tensorflow as tf
