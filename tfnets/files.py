@@ -1,5 +1,6 @@
 """Writing files so that a kill, or a full disk, never leaves half of one."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -36,6 +37,22 @@ def copy(source, path):
     """Copies a file, whole or not at all."""
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
+
+
+@contextlib.contextmanager
+def new_folder(path):
+    """Gives a temporary folder beside `path` that takes its place if all went well.
+
+    Args:
+        path: where nothing is yet, or an empty folder.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.', suffix=path.name) as temporary:
+        folder = pathlib.Path(temporary) / path.name
+        folder.mkdir()
+        yield folder
+        os.replace(folder, path)
 
 
 class replacing:  # noqa: N801 - used as `with replacing(path) as temporary:`

@@ -65,6 +65,25 @@ def alternate(contestants, images, rounds):
     ]
 
 
+def latency(run, calls):
+    """The median time of a call.
+
+    Args:
+        run: function without arguments; it is called three times before it is timed.
+        calls: how many.
+
+    Returns:
+        Seconds.
+    """
+    times = []
+    for number in range(-3, calls):
+        start = time.perf_counter()
+        run()
+        if number >= 0:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
 def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     """The least that training can cost: forward, backward and update on one batch in memory.
 

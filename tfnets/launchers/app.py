@@ -16,7 +16,7 @@ NOT_FINITE = 3
 PREEMPTED = 75
 
 
-def launch(main, check=None):
+def launch(main, check=None, arguments=False):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
     Exit codes: 0 done; 1 a file cannot be read or written, or a defect; 2 bad input; 3 the loss
@@ -25,27 +25,34 @@ def launch(main, check=None):
     Args:
         main: function without arguments; imports TensorFlow only through `import_tensorflow`.
         check: function without arguments that refuses bad flags, before TensorFlow is imported.
+        arguments: whether the command line may hold words that are no flags. Then main and check
+            are called with the list of them.
     """
-    app.run(lambda argv: _guarded(main, check, argv), flags_parser=_parse)
+    app.run(lambda argv: _guarded(main, check, arguments, argv), flags_parser=_parse)
 
 
-def _guarded(main, check, argv):
+def _guarded(main, check, arguments, argv):
     logging.set_verbosity(logging.INFO)
     logging.use_python_logging(quiet=True)
     logging.get_absl_handler().setFormatter(None)
     logging.get_absl_handler().addFilter(_is_ours)
     preemption.install()
     try:
-        if len(argv) > 1:
+        words = [argv[1:]] if arguments else []
+        if len(argv) > 1 and not arguments:
             raise InputError(
                 f'stray argument {argv[1]!r}: this command takes flags only; in a flagfile every '
                 'line begins with --, and a comment with # on a line of its own'
             )
         if check:
-            check()
-        main()
+            check(*words)
+        main(*words)
+        sys.stdout.flush()
     except InputError as error:
         _end(f'error: {error}', BAD_INPUT)
+    except BrokenPipeError:  # who reads has enough, as `| head`; Python must not write there again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         _end(f'error: {error}', 1)
     except NotFinite as error:
@@ -91,7 +98,7 @@ def import_tensorflow(logical_devices=0):
         The module.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    with _quiet():
+    with quiet():
         import tensorflow as tf
 
         if logical_devices:
@@ -105,7 +112,7 @@ def import_tensorflow(logical_devices=0):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Holds back what is written to standard error, by C++ too; shows it if it ends in an error."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

@@ -3,12 +3,14 @@
 import hashlib
 import pathlib
 import shutil
+import zipfile
 
+import keras
 import tensorflow as tf
 from absl import logging
 
 from tfnets.errors import InputError
-from tfnets.files import read_json, replacing, write_json
+from tfnets.files import read_json, replacing, write_json, write_text
 
 # What reading a file that was cut short, or is another network's, can raise.
 _UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError, LookupError)
@@ -95,7 +97,10 @@ class Checkpoints:
 
 
 def restore_modules(folder, modules):
-    """Gives networks, a dict by name, the weights that a phase ended with.
+    """Gives networks, a dict by name, the weights of a phase's last checkpoint.
+
+    Returns:
+        The step of it.
 
     Raises:
         InputError: if its last checkpoint cannot be read.
@@ -104,10 +109,11 @@ def restore_modules(folder, modules):
     try:
         path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+        return int(path.rpartition('-')[2])
     except _UNREADABLE as error:
         reason = ' '.join(str(error).split())
         raise InputError(
-            f'{folder}: the checkpoint of this finished phase cannot be read ({reason}); bring it '
+            f'{folder}: the last checkpoint of this phase cannot be read ({reason}); bring it '
             'back, or delete that folder to train the phase again'
         ) from None
 
@@ -173,12 +179,35 @@ def save_model(model, path):
 
 
 def load_model(path):
-    """Loads a network that `save_model` wrote, with this library's layers in it."""
-    import keras
+    """Loads a network that `save_model` wrote, with this library's layers in it.
 
+    Raises:
+        InputError: if the file is damaged, or made of layers that are not known here.
+    """
+    _register()
+    try:
+        return keras.saving.load_model(path)
+    except (*_UNREADABLE, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f'{path}: cannot be loaded ({reason}); expected a .keras file of this library'
+        ) from None
+
+
+def save_structure(model, path):
+    """Writes what a network is made of, without its weights, as JSON."""
+    write_text(path, model.to_json())
+
+
+def build_model(path):
+    """Builds a network from what `save_structure` wrote; its weights are random."""
+    _register()
+    return keras.models.model_from_json(path.read_text())
+
+
+def _register():
+    """Makes this library's layers known to Keras."""
     from tfnets.models import keras_applications, layers  # noqa: F401 - they register theirs
-
-    return keras.saving.load_model(path)
 
 
 class _Modules(tf.Module):

@@ -31,33 +31,38 @@ class Evaluation:
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
 
-def summarize(batches, scores):
-    """Makes an Evaluation of the scores of every example.
+def collect(batches, scores):
+    """Puts the scores of every example in the order of the source.
 
     Args:
         batches: the Batches that were evaluated.
         scores: iterable of dicts of arrays [n]: 'index' (-1 for padding), 'label', 'loss', maybe
-            'top1' and 'top5'.
+            'top1', 'top5' and 'predicted'.
 
     Returns:
-        Evaluation.
+        Dict of arrays [examples], without 'index'.
 
     Raises:
         RuntimeError: if an example was counted twice or not at all.
     """
     rows = list(scores)
     columns = {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-    real = columns['index'] >= 0
-    columns = {name: column[real] for name, column in columns.items()}
-    order = np.argsort(columns['index'])
+    index = columns.pop('index')
+    order = np.argsort(index)[np.count_nonzero(index < 0) :]
     size = len(batches.source)
-    if not np.array_equal(columns['index'][order], np.arange(size)):
+    if not np.array_equal(index[order], np.arange(size)):
         raise RuntimeError(f'evaluation counted {len(order)} examples of {size}, or one twice')
+    return {name: column[order] for name, column in columns.items()}
+
+
+def summarize(columns):
+    """Makes an Evaluation of what `collect` answered."""
+    size = len(columns['label'])
     loss = float(columns['loss'].astype(np.float64).mean())
     if 'top1' not in columns:
         return Evaluation(size, loss)
-    right = columns['top1'][order].astype(np.float64)
-    labels = columns['label'][order]
+    right = columns['top1'].astype(np.float64)
+    labels = columns['label']
     per_class = [right[labels == label].mean() for label in np.unique(labels)]
     top1 = float(right.mean())
     return Evaluation(

@@ -5,7 +5,9 @@ All are called in the same way, objective(batch, training), with a batch
     {'image': uint8 [batch, height, width, 3], 'label': int32 [batch]}
 
 and, in training, 'seed': int32 [batch, 2]. They return float32 [batch] losses, and a dict of
-float32 [batch] metrics. `modules` is a dict of the keras.Models that an objective owns, by name.
+float32 [batch] metrics; apart from training, and where there are answers, also 'predicted': int32
+[batch], the class that each example was taken for. `modules` is a dict of the keras.Models that an
+objective owns, by name.
 """
 
 import tensorflow as tf
@@ -57,7 +59,7 @@ class Classification:
         smoothing = self._label_smoothing if training else 0.0
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        return losses, _accuracy(logits, label)
+        return losses, _accuracy(logits, label, training)
 
     def unmixed(self):
         """The same without mixup and cutmix."""
@@ -90,7 +92,7 @@ class Distillation:
         logits = _answer(self.modules['network'], batch, training)
         taught = _answer(self.modules['teacher'], batch, False)
         losses = _divergence(taught / self._temperature, logits / self._temperature)
-        return losses * self._temperature**2, _accuracy(logits, batch['label'])
+        return losses * self._temperature**2, _accuracy(logits, batch['label'], training)
 
 
 class Imitation:
@@ -138,11 +140,21 @@ def _divergence(target, logits):
     return tf.reduce_sum(tf.exp(log_target) * (log_target - log_values), axis=-1)
 
 
-def _accuracy(logits, labels):
+def _accuracy(logits, labels, training):
     metrics = {'top1': _in_top(logits, labels, 1)}
     if logits.shape[-1] > 10:
         metrics['top5'] = _in_top(logits, labels, 5)
+    if not training:
+        metrics['predicted'] = _predicted(logits, labels, metrics['top1'])
     return metrics
+
+
+def _predicted(logits, labels, right):
+    """The label where it is right; else the class of the rest that scores highest, int32."""
+    # Of a tie not the label, which counts as wrong there.
+    own = tf.one_hot(labels, logits.shape[-1], True, False)
+    rival = tf.argmax(tf.where(own, logits.dtype.min, logits), 1, tf.int32)
+    return tf.where(right > 0, labels, rival)
 
 
 def _in_top(logits, labels, k):

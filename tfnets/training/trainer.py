@@ -14,7 +14,7 @@ from tfnets.data import faults, pipeline
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
 from tfnets.training import checkpoints, distribution, preemption, step
-from tfnets.training.evaluation import Evaluation, summarize
+from tfnets.training.evaluation import Evaluation, collect, summarize
 from tfnets.training.logging import MetricsLog, Progress
 from tfnets.training.schedules import Plateau
 from tfnets.training.state import TrainingState
@@ -105,6 +105,7 @@ class Trainer:
         if isinstance(phase.schedule, Plateau) and not phase.validation:
             raise ValueError(f'{phase.name}: a plateau is seen on a validation, but there is none')
         checkpoints.check_frozen(self.folder(phase.name), phase.frozen)
+        self._describe(phase)
         state = TrainingState(phase, self.folder, self.strategy, self._xla, self._keep)
         if state.step == 0:
             logging.info('%s: %d steps (%g epochs)', phase.name, phase.steps, phase.epochs)
@@ -120,6 +121,17 @@ class Trainer:
             return None
         validation = saved.pop('validation')
         return PhaseResult(**saved, validation=Evaluation(**validation) if validation else None)
+
+    def _describe(self, phase):
+        """Writes down what is trained and what it is to see, for those who look at a checkpoint."""
+        folder = self.folder(phase.name)
+        for name, module in phase.changing.items():
+            checkpoints.save_structure(module, folder / f'{name}.json')
+        if phase.validation:
+            seen = phase.validation.preprocessing
+            inputs = {'preprocessing': seen.line, 'resolution': seen.resolution}
+            names = list(phase.validation.source.class_names)
+            write_json(folder / 'inputs.json', {**inputs, 'class_names': names})
 
     def _loop(self, phase, state):
         """Steps, log lines, evaluations and checkpoints, up to the end of the phase."""
@@ -218,11 +230,6 @@ class Trainer:
         folder = self.folder(phase.name)
         for name, module in phase.changing.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
-        if phase.validation:
-            seen = phase.validation.preprocessing
-            inputs = {'preprocessing': seen.line, 'resolution': seen.resolution}
-            names = list(phase.validation.source.class_names)
-            write_json(folder / 'inputs.json', {**inputs, 'class_names': names})
         if checkpoints.restore_best(folder, phase.changing) is not None:
             for name, module in phase.changing.items():
                 checkpoints.save_model(module, folder / f'best_{name}.keras')
@@ -292,6 +299,10 @@ class Trainer:
 
     def score(self, objective, batches):
         """Scores an objective's networks as they are, on every example once."""
+        return summarize(self.answers(objective, batches))
+
+    def answers(self, objective, batches):
+        """What an objective's networks, as they are, make of every example; see `collect`."""
         if objective not in self._evaluators:
             function = step.evaluation_function(objective, self.strategy, self._xla)
             self._evaluators[objective] = function
@@ -300,7 +311,7 @@ class Trainer:
         )
         function = self._evaluators[objective]
         with faults.naming_damage(batches.source):
-            return summarize(batches, (scores for batch in data for scores in function(batch)))
+            return collect(batches, (scores for batch in data for scores in function(batch)))
 
 
 def _measured(validation, metric, flag):
