@@ -99,3 +99,11 @@ def test_decay_follows_roles():
     kernels = [variable.name == 'kernel' for variable in network.trainable_variables]
     assert decays == [0.5 if kernel else 0.0 for kernel in kernels]
     assert set(Optimizer(weight_decay=0.5).decays([network], network.trainable_variables)) == {0.5}
+
+
+def test_steps_at_certain_epochs_with_a_warmup():
+    """The wide teacher's: 0 to 0.1 over 5 epochs, a tenth at 30, 60 and 80."""
+    schedule = Steps(0.1, at=(30.0, 60.0, 80.0), warmup=5)
+    found = rates(schedule, 10, 900, [0, 25, 50, 299, 300, 599, 600, 799, 800, 899])
+    expected = [0, 0.05, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

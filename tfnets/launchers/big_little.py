@@ -18,6 +18,7 @@ train_and_test.define_flags(
     model='bl_resnet50',
     batch_size=256,
     nesterov=True,
+    schedule='cosine_per_epoch',
     weight_decay=1e-4,
 )
 

@@ -85,11 +85,28 @@ def optimizer(prefix):
                 f'{" and ".join(owners)}, got {kind}; leave it out'
             )
     wave_later(prefix)
+    drop_at(prefix)
     factor, ema = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}ema'].value
     if kind == 'plateau' and not 0 < factor < 1:
         raise InputError(f'--{prefix}drop_factor={factor}: expected between 0 and 1 for a plateau')
     if ema and ema >= 1:
         raise InputError(f'--{prefix}ema={ema}: expected less than 1, as 0.9999')
+
+
+def drop_at(prefix):
+    """Reads --drop_at: rising epochs; None if it is not given."""
+    texts = FLAGS[f'{prefix}drop_at'].value
+    if not texts:
+        return None
+    try:
+        epochs = tuple(map(float, texts))
+    except ValueError:
+        epochs = (0.0,)
+    if not all(0 <= a < b < math.inf for a, b in zip((0.0, *epochs), epochs, strict=False)):
+        raise InputError(
+            f'--{prefix}drop_at={",".join(texts)}: expected rising epochs above 0, as 30,60,80'
+        )
+    return epochs
 
 
 def wave_later(prefix):

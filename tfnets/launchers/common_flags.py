@@ -28,7 +28,7 @@ SCHEDULE_FLAGS = {
     'constant': (),
     'cosine': (),
     'cosine_per_epoch': (),
-    'steps': ('drop_every', 'drop_factor'),
+    'steps': ('drop_every', 'drop_at', 'drop_factor'),
     'wave': ('wave_epochs', 'wave_lowest', 'wave_later'),
     'plateau': ('drop_factor', 'plateau_patience', 'plateau_threshold', 'plateau_metric'),
 }
@@ -235,6 +235,9 @@ def _define_schedule(prefix, stage, schedule):
     )
     flags.DEFINE_float(
         f'{prefix}drop_every', 30.0, f'{stage}: epochs between drops of `steps`.', lower_bound=1e-3
+    )
+    flags.DEFINE_list(
+        f'{prefix}drop_at', None, f'{stage}: epochs of the drops of `steps`: 30,60,80.'
     )
     flags.DEFINE_float(
         f'{prefix}drop_factor', 0.1, f'{stage}: factor of each drop of `steps` and `plateau`.'

@@ -310,7 +310,11 @@ def schedule(prefix=''):
         'cosine_per_epoch': (schedules.CosineByEpoch, {}),
         'steps': (
             schedules.Steps,
-            {'factor': value('drop_factor'), 'every': value('drop_every')},
+            {
+                'factor': value('drop_factor'),
+                'every': value('drop_every'),
+                'at': checks.drop_at(prefix),
+            },
         ),
         'wave': (
             schedules.Wave,

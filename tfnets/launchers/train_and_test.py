@@ -105,4 +105,6 @@ def _plan():
         test_resolutions=tuple(map(int, FLAGS.test_resolutions)) or (objects.resolution(),),
         evaluate_every=FLAGS.evaluate_every,
         label_smoothing=FLAGS.label_smoothing,
+        mixup=FLAGS.mixup or 0.0,
+        cutmix=FLAGS.cutmix or 0.0,
     )

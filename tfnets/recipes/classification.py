@@ -22,6 +22,8 @@ class Plan:
         test_resolutions: in pixels; the first one is that of the network that comes out.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: share of the target that is spread over all classes.
+        mixup: see training.objectives.Classification.
+        cutmix: the same.
     """
 
     resolution: int
@@ -29,6 +31,8 @@ class Plan:
     test_resolutions: Sequence[int]
     evaluate_every: float = 1.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ def training(network, inputs, plan):
     """The one phase of the recipe."""
     return Phase(
         'train',
-        Classification(network, plan.label_smoothing),
+        Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix),
         inputs.training(plan.resolution, 'train'),
         plan.training.epochs,
         plan.training.optimizer,

@@ -69,18 +69,24 @@ class CosineByEpoch(Cosine):
 
 @dataclasses.dataclass(frozen=True)
 class Steps(Schedule):
-    """A factor is applied each time so many epochs have passed.
+    """A factor is applied each time so many epochs have passed, or at certain epochs.
 
     Attributes:
         factor: what it is multiplied by.
         every: epochs from one drop to the next.
+        at: the epochs of the drops, in place of `every`.
     """
 
     factor: float = 0.1
     every: float = 30.0
+    at: tuple[float, ...] = ()
 
     def _after_warmup(self, epoch, epochs):
-        return self.base * tf.pow(tf.constant(self.factor, tf.float64), _begun(epoch / self.every))
+        drops = _begun(epoch / self.every)
+        if self.at:
+            passed = [epoch >= drop - 1e-9 for drop in self.at]
+            drops = tf.add_n([tf.cast(one, tf.float64) for one in passed])
+        return self.base * tf.pow(tf.constant(self.factor, tf.float64), drops)
 
 
 @dataclasses.dataclass(frozen=True)
