@@ -127,3 +127,14 @@ def test_a_row_trains_two_steps_on_imagenets_builder(launch, tmp_path, imagenet,
     assert all(math.isfinite(step['loss']) for step in steps)
     run = json.loads((tmp_path / 'run' / 'run.json').read_text())
     assert run['flags']['weight_decay'] == '0.0001'
+
+
+def test_what_is_logged_goes_to_a_file_too(launch, tmp_path):
+    flags = [f'--flagfile={FLAGS}/sample.cfg', f'--run_dir={tmp_path}/run']
+    refused = launch('big_little', *flags, '--alpha=3', f'--log_file={tmp_path}/log.txt')
+    assert refused.returncode == 2
+    line = refused.stderr.strip()
+    assert (tmp_path / 'log.txt').read_text().endswith(f'DEBUG {line}\n')
+    refused = launch('big_little', *flags, f'--log_file={tmp_path}/none/log.txt')
+    assert refused.returncode == 2
+    assert 'cannot be written to (No such file or directory)' in refused.stderr

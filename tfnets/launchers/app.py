@@ -1,6 +1,7 @@
 """What every launcher does around its work: flags, errors, exit codes, a quiet TensorFlow."""
 
 import contextlib
+import logging as logging_module
 import os
 import sys
 import tempfile
@@ -32,12 +33,10 @@ def launch(main, check=None, arguments=False):
 
 
 def _guarded(main, check, arguments, argv):
-    logging.set_verbosity(logging.INFO)
-    logging.use_python_logging(quiet=True)
-    logging.get_absl_handler().setFormatter(None)
-    logging.get_absl_handler().addFilter(_is_ours)
+    _start_logging()
     preemption.install()
     try:
+        _follow_log_flags()
         words = [argv[1:]] if arguments else []
         if len(argv) > 1 and not arguments:
             raise InputError(
@@ -68,6 +67,34 @@ def _guarded(main, check, arguments, argv):
         _end('interrupted; the same command goes on from the last checkpoint', 130)
 
 
+def _start_logging():
+    logging.use_python_logging(quiet=True)
+    # Handlers choose; progress that a bar shows on a terminal is meant for a file only.
+    logging.get_absl_logger().setLevel(logging.converter.STANDARD_DEBUG)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(None)
+    handler.setLevel(logging.converter.STANDARD_INFO)
+    handler.addFilter(_is_ours)
+
+
+def _follow_log_flags():
+    """Obeys --log_level and --log_file, in launchers that have them."""
+    if 'log_file' not in flags.FLAGS:
+        return
+    logging.get_absl_handler().setLevel(flags.FLAGS.log_level.upper())
+    path = flags.FLAGS.log_file
+    if path:
+        try:
+            file = logging_module.FileHandler(path)
+        except OSError as error:
+            raise InputError(
+                f'--log_file={path}: cannot be written to ({error.strerror})'
+            ) from None
+        file.setFormatter(logging_module.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        file.addFilter(_is_ours)
+        logging.get_absl_logger().addHandler(file)
+
+
 def _parse(argv):
     try:
         return flags.FLAGS(argv)
@@ -79,7 +106,9 @@ def _parse(argv):
 
 
 def _end(line, code):
-    print(' '.join(line.split()), file=sys.stderr, flush=True)
+    line = ' '.join(line.split())
+    logging.debug('%s', line)  # for a log file
+    print(line, file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -15,6 +15,8 @@ CHANGEABLE = (
     'run_dir',
     'overwrite',
     'dry_run',
+    'log_file',
+    'log_level',
     'skip_damaged',
     'data_service',
     'student_seeds',
@@ -288,6 +290,10 @@ def define_run():
         'overwrite',
         False,
         'Delete what an earlier run left in --run_dir; not for jobs that go back into a queue.',
+    )
+    flags.DEFINE_string('log_file', None, 'Add what is logged to this file too, with the time.')
+    flags.DEFINE_enum(
+        'log_level', 'info', ('info', 'warning', 'error'), 'The least of what is shown.'
     )
     flags.DEFINE_bool('dry_run', False, 'Show phases, steps, parameters and time; train nothing.')
     flags.DEFINE_integer(

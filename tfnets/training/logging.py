@@ -146,10 +146,12 @@ class Progress:
         self._step = step
         # A tenth of the way or a minute between two lines: a log stays short, but never silent.
         due = step - self._shown >= self._steps / 10 or time.monotonic() - self._shown_at > 60
-        if self._bar.disable and (due or step == self._steps):
+        if due or step == self._steps:
             self._shown, self._shown_at = step, time.monotonic()
             left = f'{int(seconds_left) // 60}:{int(seconds_left) % 60:02d} left'
-            logging.info('%s: step %d of %d: %s, %s', self._name, step, self._steps, text, left)
+            # Where there is a bar, the line is for a log file only.
+            write = logging.info if self._bar.disable else logging.debug
+            write('%s: step %d of %d: %s, %s', self._name, step, self._steps, text, left)
 
     def close(self):
         """Leaves the bar as it stands."""
