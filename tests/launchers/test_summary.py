@@ -66,3 +66,12 @@ def test_bad_input_is_one_clear_line(launch, flags, text):
     assert text in refused.stderr
     assert refused.stderr.startswith('error: ')
     assert refused.stderr.count('\n') == 1
+
+
+def test_a_picture_and_a_graph(launch, tmp_path):
+    flags = [f'--picture={tmp_path}/stages.png', f'--graph={tmp_path}/board']
+    done = launch('summary', '--model=mbconv_c', *flags)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'stages.png').read_bytes().startswith(b'\x89PNG')
+    (events,) = (tmp_path / 'board').glob('events.*')
+    assert b'stage2.unit1.expand.conv' in events.read_bytes()

@@ -8,18 +8,19 @@ from tfnets.files import replacing
 
 
 @contextlib.contextmanager
-def drawing(path):
+def drawing(path, size=(7, 4.2)):
     """Gives axes to draw on; afterwards the picture is written, whole or not at all.
 
     Needs no display: a Figure of its own is drawn by agg, whatever backend pyplot may have chosen.
 
     Args:
         path: of the PNG; its folder is made if need be.
+        size: width and height in inches.
 
     Yields:
         matplotlib.axes.Axes.
     """
-    figure = Figure(figsize=(7, 4.2), layout='constrained')
+    figure = Figure(figsize=size, layout='constrained')
     yield figure.subplots()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format='png')

@@ -29,6 +29,10 @@ flags.DEFINE_list(
     '--model alone.',
 )
 flags.DEFINE_bool('layers', False, 'Show each layer, not each stage.')
+flags.DEFINE_string('picture', None, 'Also draw the stages of --model into this PNG.')
+flags.DEFINE_string(
+    'graph', None, "Also write --model's graph into this folder, for tensorboard --logdir."
+)
 flags.DEFINE_string('output', None, 'Also write stages and layers to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
 
@@ -51,23 +55,49 @@ def main():
     from tfnets.analysis import cost_table
     from tfnets.files import write_json
 
-    named = [(network.label, _cost(network)) for network in networks]
+    built = [network.build(FLAGS.num_classes) for network in networks]
+    named = [
+        (network.label, _cost(network, model))
+        for network, model in zip(networks, built, strict=True)
+    ]
     sizes = '; '.join(f'{label} at {cost.resolution} px' for label, cost in named)
     print(f'{sizes}; {FLAGS.num_classes} classes\n')
     if len(named) == 1:
         print(cost_table.table(named[0][1], FLAGS.layers))
     else:
         print(cost_table.comparison(named, FLAGS.layers))
+    if FLAGS.picture:
+        _draw(*named[0])
+    if FLAGS.graph:
+        _write_graph(built[0], named[0][1].resolution)
     if FLAGS.output:
         write_json(FLAGS.output, [_facts(*pair) for pair in zip(networks, named, strict=True)])
 
 
-def _cost(network):
-    """Builds a network; it is not kept."""
+def _draw(label, cost):
+    from tfnets.analysis import architecture_picture
+    from tfnets.analysis.figures import drawing
+
+    with drawing(FLAGS.picture, (7, architecture_picture.height(cost))) as axes:
+        architecture_picture.draw(axes, label, cost)
+    print(f'written: {FLAGS.picture}')
+
+
+def _write_graph(network, resolution):
+    import tensorflow as tf
+
+    from tfnets.training.logging import write_graph
+
+    writer = tf.summary.create_file_writer(FLAGS.graph)
+    write_graph(writer, network, resolution)
+    writer.close()
+    print(f'written: {FLAGS.graph}')
+
+
+def _cost(network, built):
     from tfnets.analysis import flops
 
     resolution = FLAGS.resolution or network.resolution
-    built = network.build(FLAGS.num_classes)
     try:
         return flops.cost(built, resolution)
     except InputError as error:

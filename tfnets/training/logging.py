@@ -80,10 +80,7 @@ class MetricsLog:
 
     def graph(self, network, resolution):
         """Shows a network's graph on TensorBoard."""
-        function = tf.function(lambda pixels: network(pixels, training=False))
-        spec = tf.TensorSpec([None, resolution, resolution, 3], tf.uint8)
-        with self._writer('train').as_default():
-            tf.summary.graph(function.get_concrete_function(spec).graph)
+        write_graph(self._writer('train'), network, resolution)
 
     def close(self):
         """Ends the record of this phase."""
@@ -109,6 +106,20 @@ def _rounded(value):
     if isinstance(value, int):
         return value
     return float(f'{value:.6g}') if math.isfinite(value) else None
+
+
+def write_graph(writer, network, resolution):
+    """Writes a network's graph for TensorBoard.
+
+    Args:
+        writer: tf.summary.SummaryWriter.
+        network: keras.Model from uint8 pixels.
+        resolution: side of the images in pixels.
+    """
+    function = tf.function(lambda pixels: network(pixels, training=False))
+    spec = tf.TensorSpec([None, resolution, resolution, 3], tf.uint8)
+    with writer.as_default():
+        tf.summary.graph(function.get_concrete_function(spec).graph)
 
 
 class Progress:
