@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfnets.data import sources
 from tfnets.errors import InputError
 from tfnets.models import stages
+from tfnets.models.keras_applications import keras_application
 from tfnets.models.preact_resnet import preact_resnet
 from tfnets.models.resnet import cifar_resnet, resnet
 from tfnets.recipes import imitation
@@ -330,3 +331,11 @@ def test_it_runs_on_two_devices(tmp_path, inputs, two_devices):
 def test_a_pair_that_does_not_fit_is_refused_before_training(teacher, student, changes, reason):
     with pytest.raises(InputError, match=reason):
         imitation.check(teacher(), student(), plan(**changes))
+
+
+def test_a_teacher_of_keras_applications_is_cut_where_it_is_told():
+    ends = tuple(f'conv{n}_block{units}_out' for n, units in ((2, 3), (3, 4), (4, 6), (5, 3)))
+    settings = plan(resolution=64, teacher_stages=ends)
+    imitation.check(
+        keras_application('ResNet50', 5), resnet(14, 0.5, 5, block_width='all'), settings
+    )
