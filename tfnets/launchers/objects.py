@@ -273,7 +273,7 @@ def schedule(prefix=''):
     kinds = {
         'constant': (schedules.Constant, {}),
         'cosine': (schedules.Cosine, {}),
-        'cosine_per_epoch': (schedules.CosineByEpoch, {}),
+        'cosine_per_epoch': (schedules.CosinePerEpoch, {}),
         'steps': (
             schedules.Steps,
             {'factor': value('drop_factor'), 'every': value('drop_every')},
