@@ -1,9 +1,11 @@
 """A small network of each family, with a few units and channels: functions of the classes."""
 
+import keras
 import numpy as np
 
 from tfnets.models import big_little, mbconv, preact_resnet
 from tfnets.models.big_little import BigLittleConfig
+from tfnets.models.layers import PixelScaling
 from tfnets.models.resnet import resnet
 
 
@@ -14,6 +16,16 @@ def small_big_little(classes=3, **options):
 
 def thin_resnet(classes=3):
     return resnet(14, 0.125, classes, block_width='all')
+
+
+def plain_network():
+    """A small network without batch norm."""
+    pixels = keras.Input((None, None, 3), dtype='uint8')
+    x = PixelScaling('unit')(pixels)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(14, dtype='float32')(x))
 
 
 SMALL = {

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_networks import plain_network
 
 from tfnets.data import preprocessing, sources
 from tfnets.data.pipeline import Batches
 from tfnets.models import mbconv
-from tfnets.models.layers import BatchNormalization, PixelScaling
+from tfnets.models.layers import BatchNormalization
 from tfnets.training import distribution, step
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
@@ -19,23 +20,13 @@ from tfnets.training.trainer import Trainer
 LINE = 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr'
 
 
-def plain_network():
-    """A small network without batch norm."""
-    pixels = keras.Input((None, None, 3), dtype='uint8')
-    x = PixelScaling('unit')(pixels)
-    x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
-    x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(pixels, keras.layers.Dense(14, dtype='float32')(x))
-
-
 @pytest.fixture(scope='module')
 def batches():
     source = sources.load('sample', 'test').take(np.arange(50))
     return Batches(source, preprocessing.parse(LINE, 24), 16, seed=3)
 
 
-def losses(run_dir, strategy, build, batches, steps=5):
+def losses(run_dir, strategy, build, batches, steps=5, **options):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         network = build()
@@ -44,7 +35,7 @@ def losses(run_dir, strategy, build, batches, steps=5):
         Classification(network),
         batches,
         steps / batches.steps_per_epoch,
-        Optimizer(nesterov=True, weight_decay=0.01),
+        Optimizer(nesterov=True, weight_decay=0.01, **options),
         Constant(0.1),
     )
     trainer = Trainer(run_dir, strategy, steps_per_call=1)
@@ -61,6 +52,19 @@ def test_without_batch_norm_two_devices_give_the_losses_of_one(
     both, replicated = losses(tmp_path / 'two', two_devices, plain_network, batches)
     assert len(alone) == 5
     assert alone[0] != alone[1]
+    np.testing.assert_allclose(alone, both, rtol=1e-4)
+    for one, two in zip(network.variables, replicated.variables, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-5)
+
+
+def test_clipping_accumulation_and_averages_are_those_of_one_device(
+    tmp_path, batches, one_device, two_devices
+):
+    """Six steps are three updates; what is compared are the averages."""
+    options = {'clip_norm': 0.1, 'accumulate': 2, 'ema': 0.9}
+    alone, network = losses(tmp_path / 'one', one_device, plain_network, batches, 6, **options)
+    both, replicated = losses(tmp_path / 'two', two_devices, plain_network, batches, 6, **options)
+    assert len(alone) == 6
     np.testing.assert_allclose(alone, both, rtol=1e-4)
     for one, two in zip(network.variables, replicated.variables, strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-5)

@@ -2,14 +2,24 @@
 
 import math
 
-import keras
 import numpy as np
+import pulled_weights
 import pytest
-import tensorflow as tf
 
 from tfnets.models import mbconv
 from tfnets.training.optimizers import Optimizer
-from tfnets.training.schedules import Constant, Cosine, InSteps, Steps
+from tfnets.training.schedules import (
+    Constant,
+    Cosine,
+    CosinePerEpoch,
+    InSteps,
+    Plateau,
+    Steps,
+    Wave,
+)
+
+START = np.array([1.0, -2.0, 3.0])
+PULLS = np.array([[0.1, 0.2, -0.3], [0.0, 0.5, 0.5], [-1.0, 0.0, 0.1]])
 
 
 def rates(schedule, steps_per_epoch, steps, at):
@@ -35,15 +45,61 @@ def test_constant():
     assert rates(Constant(0.1), 7.3, 10, [0, 9]) == pytest.approx([0.1, 0.1])
 
 
+@pytest.mark.parametrize(
+    ('schedule', 'later'),
+    [
+        (Constant(0.4, warmup=4), [0.4, 0.4, 0.4]),
+        (Steps(0.4, 0.5, 3, warmup=4), [0.2, 0.2, 0.1]),
+        (Wave(0.4, 0.0, 2, warmup=4), [0.4, 0.2, 0.0]),
+        (Plateau(0.4, warmup=4), [0.4, 0.4, 0.4]),
+    ],
+)
+def test_any_schedule_may_be_warmed_up_and_is_then_where_it_would_be(schedule, later):
+    found = rates(schedule, 10, 100, [0, 1, 20, 39, 40, 50, 60])
+    np.testing.assert_allclose(found, [0, 0.01, 0.2, 0.39, *later], rtol=1e-6, atol=1e-9)
+
+
+def test_cosine_per_epoch_is_that_of_the_official_big_little_code():
+    """Its lr of epoch e of 110 is 0.05 (1 + cos(pi e / 110)); the last one 2.04e-5."""
+    per_epoch = 1281167 / 256
+    steps = math.ceil(110 * per_epoch)
+    first = [math.ceil(epoch * per_epoch) for epoch in range(110)]
+    last = [*(step - 1 for step in first[1:]), steps - 1]
+    expected = [0.05 * (1 + math.cos(math.pi * epoch / 110)) for epoch in range(110)]
+    np.testing.assert_allclose(rates(CosinePerEpoch(0.1), per_epoch, steps, first), expected, 1e-5)
+    np.testing.assert_allclose(rates(CosinePerEpoch(0.1), per_epoch, steps, last), expected, 1e-5)
+    assert expected[-1] == pytest.approx(2.04e-5, rel=1e-3)
+
+
+def test_cosine_per_epoch_spans_what_a_warm_up_leaves():
+    found = rates(CosinePerEpoch(1.0, warmup=2), 10, 60, [0, 10, 19, 20, 29, 30, 59])
+    stairs = [0.5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in (0, 0, 1, 3)]
+    np.testing.assert_allclose(found, [0, 0.5, 0.95, *stairs], rtol=1e-6)
+
+
+def test_the_wave_is_torchs_cosine_annealing_past_its_end():
+    """Epochs 0 to 10 of CosineAnnealingLR(T_max=5, eta_min=1e-5) from 1e-3, as torch gives them."""
+    golden = [1e-3, 9.05e-4, 6.58e-4, 3.52e-4, 1.05e-4, 1e-5, 1.05e-4]
+    golden += [3.52e-4, 6.58e-4, 9.05e-4, 1e-3]
+    for place in (0, 190):  # the first step of an epoch, and the last
+        at = [191 * epoch + place for epoch in range(11)]
+        found = rates(Wave(1e-3, 1e-5, 5), 191, 20 * 191, at)
+        assert [float(f'{rate:.3g}') for rate in found] == golden
+
+
+def test_the_wave_may_go_lower_later():
+    found = rates(Wave(1e-3, 1e-5, 5, later=(50, 1e-7)), 1, 100, [45, 49, 50, 55, 60])
+    ends = 1e-5 + 9.9e-4 * (1 + math.cos(math.pi / 5)) / 2
+    np.testing.assert_allclose(found, [1e-5, ends, 1e-3, 1e-7, 1e-3], rtol=1e-5)
+
+
 @pytest.mark.parametrize('nesterov', [False, True])
 def test_sgd_with_l2_over_three_steps(nesterov):
     """PyTorch's SGD: v = m v + (g + wd w); w -= lr (g + wd w + m v) if nesterov, else lr v."""
     spec = Optimizer('sgd', 0.9, nesterov, weight_decay=0.1)
-    start = np.array([1.0, -2.0, 3.0])
-    pulls = np.array([[0.1, 0.2, -0.3], [0.0, 0.5, 0.5], [-1.0, 0.0, 0.1]])
-    found = _weights_after(spec, start, pulls)
-    weights, velocity = start.copy(), np.zeros(3)
-    for pull in pulls:
+    found = pulled_weights.train(spec, START, PULLS)[0][-1]
+    weights, velocity = START.copy(), np.zeros(3)
+    for pull in PULLS:
         gradient = pull + 0.1 * weights
         velocity = 0.9 * velocity + gradient
         weights = weights - 0.01 * (gradient + 0.9 * velocity if nesterov else velocity)
@@ -52,11 +108,9 @@ def test_sgd_with_l2_over_three_steps(nesterov):
 
 def test_adam_with_l2_over_three_steps():
     spec = Optimizer('adam', weight_decay=0.1)
-    start = np.array([1.0, -2.0, 3.0])
-    pulls = np.array([[0.1, 0.2, -0.3], [0.0, 0.5, 0.5], [-1.0, 0.0, 0.1]])
-    found = _weights_after(spec, start, pulls)
-    weights, first, second = start.copy(), np.zeros(3), np.zeros(3)
-    for step, pull in enumerate(pulls, 1):
+    found = pulled_weights.train(spec, START, PULLS)[0][-1]
+    weights, first, second = START.copy(), np.zeros(3), np.zeros(3)
+    for step, pull in enumerate(PULLS, 1):
         gradient = pull + 0.1 * weights
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
@@ -65,31 +119,32 @@ def test_adam_with_l2_over_three_steps():
     np.testing.assert_allclose(found, weights, rtol=1e-4)
 
 
-def _weights_after(spec, start, pulls):
-    """Trains weights w on the loss w . pull, by the engine's own step."""
-    from tfnets.training.step import training_function
+@pytest.mark.parametrize(('roles', 'decay'), [(('kernel',), 0.1), (('bias',), 0.0)])
+def test_adamw_decays_apart_from_the_moments_and_by_role(roles, decay):
+    """w -= lr wd w; then Adam's update from the gradient alone (Loshchilov and Hutter)."""
+    spec = Optimizer('adamw', weight_decay=0.1, decayed_roles=roles)
+    weights, first, second = START.copy(), np.zeros(3), np.zeros(3)
+    for step, pull in enumerate(PULLS, 1):
+        first = 0.9 * first + 0.1 * pull
+        second = 0.999 * second + 0.001 * pull**2
+        weights = weights - 0.01 * decay * weights
+        scaled = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+        weights = weights - 0.01 * scaled
+    np.testing.assert_allclose(pulled_weights.train(spec, START, PULLS)[0][-1], weights, rtol=1e-4)
 
-    pixels = keras.Input((3,))
-    layer = keras.layers.Dense(1, use_bias=False, name='classifier')
-    network = keras.Model(pixels, layer(pixels))
-    layer.kernel.assign(start[:, None])
 
-    class Pull:
-        modules = {'network': network}
-
-        def __call__(self, batch, training):
-            return network(batch['image'], training=training)[:, 0], {}
-
-    optimizer = spec.build(InSteps(Constant(0.01), 1, len(pulls)))
-    optimizer.build(network.trainable_variables)
-    decays = spec.decays([network], network.trainable_variables)
-    strategy = tf.distribute.get_strategy()
-    train = training_function(
-        Pull(), network.trainable_variables, decays, optimizer, strategy, 1, False
-    )
-    rows = {'image': pulls.astype(np.float32)[:, None], 'label': np.zeros([len(pulls), 1])}
-    train(iter(tf.data.Dataset.from_tensor_slices(rows)), tf.constant(len(pulls)))
-    return layer.kernel.numpy()[:, 0]
+@pytest.mark.parametrize('float16', [False, True])
+def test_gradients_are_clipped_with_their_penalty_and_unscaled(float16):
+    spec = Optimizer('sgd', 0.0, weight_decay=0.1, clip_norm=0.5)
+    weights, clipped = START.copy(), 0
+    for pull in PULLS:
+        gradient = pull + 0.1 * weights
+        norm = np.sqrt((gradient**2).sum())
+        clipped += norm > 0.5
+        weights = weights - 0.01 * gradient * min(1, 0.5 / norm)
+    assert 0 < clipped < len(PULLS)
+    found, _ = pulled_weights.train(spec, START, PULLS, float16)
+    np.testing.assert_allclose(found[-1], weights, rtol=1e-6)
 
 
 def test_decay_follows_roles():
@@ -107,3 +162,6 @@ def test_steps_at_certain_epochs_with_a_warmup():
     found = rates(schedule, 10, 900, [0, 25, 50, 299, 300, 599, 600, 799, 800, 899])
     expected = [0, 0.05, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    decoupled = Optimizer('adamw', weight_decay=0.5)
+    assert set(decoupled.decays([network], network.trainable_variables)) == {0.0}

@@ -8,6 +8,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_runs import (
+    Killed,
+    assert_equal,
+    kill_at,
+    network,
+    new_trainer,
+    phase,
+    untimed,
+    weights,
+)
 
 from tfnets.data import preprocessing, sources
 from tfnets.data.pipeline import Batches
@@ -18,27 +28,10 @@ from tfnets.training import trainer as trainer_module
 from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
-from tfnets.training.phase import Phase, Treatment
-from tfnets.training.schedules import Constant, Cosine
+from tfnets.training.phase import Treatment
+from tfnets.training.schedules import Constant
 from tfnets.training.state import TrainingState
 from tfnets.training.trainer import Trainer
-
-LINE = 'decode_area_crop(resolution, 0.2, 0.7) | flip_lr | brightness(0.2)'
-
-
-def network():
-    """A small network with everything that has a state or a random number in it."""
-    keras.utils.set_random_seed(5)
-    pixels = keras.Input((None, None, 3), dtype='uint8')
-    x = layers.PixelScaling('unit')(pixels)
-    x = keras.layers.Conv2D(8, 3, strides=2, name='conv')(x)
-    x = layers.BatchNormalization(name='norm1')(x)
-    x = keras.layers.ReLU()(x)
-    x = layers.Dropout(0.3, name='dropout')(x)
-    x = keras.layers.Conv2D(8, 3, strides=2, name='conv2')(x)
-    x = layers.BatchNormalization(name='norm2')(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(pixels, keras.layers.Dense(14, dtype='float32', name='classifier')(x))
 
 
 @pytest.fixture(scope='module')
@@ -46,63 +39,12 @@ def source():
     return sources.load('sample', 'test').take(np.arange(70))
 
 
-def phase(source, name='train', epochs=3, **changes):
-    batches = Batches(source, preprocessing.parse(LINE, 24), 16, seed=3, stream=name)
-    validation = Batches(
-        source.take(np.arange(min(21, len(source)))), preprocessing.parse('resize(24)', 24), 16
-    )
-    settings = {
-        'optimizer': Optimizer('adam', weight_decay=1e-3),
-        'schedule': Cosine(0.01),
-        'validation': validation,
-        'evaluate_every': 1,
-        **changes,
-    }
-    objective = settings.pop('objective', None) or Classification(network())
-    return Phase(name, objective, batches, epochs, **settings)
-
-
-def weights(phase):
-    return [variable.numpy() for variable in phase.objective.network.variables]
-
-
-def assert_equal(these, those):
-    for one, other in zip(these, those, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def new_trainer(folder, **settings):
-    return Trainer(folder, tf.distribute.get_strategy(), **{'steps_per_call': 3, **settings})
-
-
-class Killed(BaseException):
-    pass
-
-
-def kill_at(monkeypatch, owner, name, call):
-    """Raises Killed at the given call of a method, before it does anything."""
-    original = getattr(owner, name)
-    calls = []
-
-    def counted(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:
-            raise Killed
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, counted)
-
-
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory, source):
     folder = tmp_path_factory.mktemp('undisturbed')
     whole = phase(source)
     result = new_trainer(folder).run(whole)
-    return weights(whole), [_untimed(line) for line in read_metrics(folder)], result
-
-
-def _untimed(line):
-    return {k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait')}
+    return weights(whole), [untimed(line) for line in read_metrics(folder)], result
 
 
 @pytest.mark.parametrize(
@@ -126,7 +68,7 @@ def test_a_run_that_was_killed_ends_with_the_same_weights_and_record(
     result = new_trainer(tmp_path, checkpoint_minutes=0).run(again)
     expected, record, first = undisturbed
     assert_equal(weights(again), expected)
-    assert [_untimed(line) for line in read_metrics(tmp_path)] == record
+    assert [untimed(line) for line in read_metrics(tmp_path)] == record
     assert result.validation == first.validation
 
 
@@ -194,7 +136,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, source, undi
     again = phase(source)
     new_trainer(tmp_path).run(again)
     assert_equal(weights(again), undisturbed[0])
-    assert [_untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
 
 
 def test_a_record_cut_in_the_middle_of_a_line_is_mended(tmp_path, monkeypatch, source, undisturbed):
@@ -204,7 +146,7 @@ def test_a_record_cut_in_the_middle_of_a_line_is_mended(tmp_path, monkeypatch, s
     with open(tmp_path / 'metrics.jsonl', 'a') as file:
         file.write('{"phase": "train", "split": "tr')
     new_trainer(tmp_path).run(phase(source))
-    assert [_untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
 
 
 def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(tmp_path, source):

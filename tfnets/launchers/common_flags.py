@@ -272,6 +272,7 @@ def _define_schedule(prefix, stage, schedule):
         None,
         f'{stage}: share of the best that counts as improvement; 1e-4 by default.',
         lower_bound=0,
+        upper_bound=1,
     )
     flags.DEFINE_enum(
         f'{prefix}plateau_metric',

@@ -307,7 +307,7 @@ def schedule(prefix=''):
     kinds = {
         'constant': (schedules.Constant, {}),
         'cosine': (schedules.Cosine, {}),
-        'cosine_per_epoch': (schedules.CosineByEpoch, {}),
+        'cosine_per_epoch': (schedules.CosinePerEpoch, {}),
         'steps': (
             schedules.Steps,
             {

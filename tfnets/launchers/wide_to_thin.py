@@ -92,8 +92,8 @@ def check():
     checks.optimizer('alone_')
     if FLAGS.imitation_schedule == 'plateau' and FLAGS.imitation_plateau_metric != 'loss':
         raise InputError(
-            f'--imitation_plateau_metric={FLAGS.imitation_plateau_metric}: an imitation has a loss '
-            'only; take --imitation_plateau_metric=loss'
+            '--imitation_schedule=plateau: an imitation has no metric but its loss; say '
+            '--imitation_plateau_metric=loss'
         )
     if not FLAGS.teacher:
         raise InputError('--teacher: expected the wide network, as resnet50:width_multiplier=4')

@@ -19,12 +19,12 @@ class Schedule:
     Attributes:
         base: first learning rate after the warm-up.
         warmup: epochs of a linear rise from zero to `base`, step by step.
-        by_epoch: whether it stays the same throughout an epoch.
+        per_epoch: whether it stays the same throughout an epoch.
     """
 
     base: float
     warmup: float = dataclasses.field(default=0.0, kw_only=True)
-    by_epoch = False
+    per_epoch = False
 
     def __call__(self, epoch, epochs):
         """The learning rate at a (broken) epoch of `epochs`, float64."""
@@ -55,13 +55,13 @@ class Cosine(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class CosineByEpoch(Cosine):
+class CosinePerEpoch(Cosine):
     """The same in stairs: in epoch e of E it is base / 2 * (1 + cos(pi * e / E)).
 
     As in the official code of Big-Little Net; it never comes to zero.
     """
 
-    by_epoch = True
+    per_epoch = True
 
     def _after_warmup(self, epoch, epochs):
         return super()._after_warmup(_begun(epoch - self.warmup) + self.warmup, epochs)
@@ -106,7 +106,7 @@ class Wave(Schedule):
     half: float = 5.0
     later: tuple[float, float] | None = None
 
-    by_epoch = True
+    per_epoch = True
 
     def _after_warmup(self, epoch, epochs):
         epoch = _begun(epoch)
@@ -154,7 +154,7 @@ class InSteps(keras.optimizers.schedules.LearningRateSchedule):
         self._steps_per_epoch = steps_per_epoch
         # Whole steps reach a little beyond the last epoch; it is no epoch more.
         begun = math.floor((steps - 1) / steps_per_epoch + 1e-9) + 1
-        self._epochs = begun if schedule.by_epoch else steps / steps_per_epoch
+        self._epochs = begun if schedule.per_epoch else steps / steps_per_epoch
         self._plateau = plateau
 
     def __call__(self, step):

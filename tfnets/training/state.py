@@ -138,7 +138,7 @@ class TrainingState:
 
     @property
     def learning_rate(self):
-        """Of the last update."""
+        """Of the last update; of a plateau, the one that it has come to."""
         return float(self._schedule(max(self.applied - 1, 0)))
 
     @property
