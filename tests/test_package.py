@@ -33,7 +33,11 @@ def test_arrows_run_one_way(room):
 
 
 @pytest.mark.parametrize(
-    'module', ['fixres', 'evaluate', 'benchmark', 'summary', 'convert', 'prepare', 'serve_data']
+    'module',
+    [
+        *('fixres', 'evaluate', 'predict', 'export', 'report', 'benchmark', 'summary', 'convert'),
+        *('prepare', 'serve_data'),
+    ],
 )
 def test_launchers_import_without_tensorflow(module):
     code = (
