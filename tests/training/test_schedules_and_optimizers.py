@@ -154,6 +154,8 @@ def test_decay_follows_roles():
     kernels = [variable.name == 'kernel' for variable in network.trainable_variables]
     assert decays == [0.5 if kernel else 0.0 for kernel in kernels]
     assert set(Optimizer(weight_decay=0.5).decays([network], network.trainable_variables)) == {0.5}
+    decoupled = Optimizer('adamw', weight_decay=0.5)
+    assert set(decoupled.decays([network], network.trainable_variables)) == {0.0}
 
 
 def test_steps_at_certain_epochs_with_a_warmup():
@@ -162,6 +164,3 @@ def test_steps_at_certain_epochs_with_a_warmup():
     found = rates(schedule, 10, 900, [0, 25, 50, 299, 300, 599, 600, 799, 800, 899])
     expected = [0, 0.05, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-    decoupled = Optimizer('adamw', weight_decay=0.5)
-    assert set(decoupled.decays([network], network.trainable_variables)) == {0.0}
