@@ -33,7 +33,7 @@ def row(arm, top1, seed=0, phases=(), epochs=1.0, minutes=1.0, error=0.01):
 
 
 def outcome_of(settings):
-    """What the recipe would answer: 50 % alone for the first seed, a point more for each other."""
+    """What the recipe answers: 50 % alone for the first seed, a point more for each further."""
     stages = (1, 2) if settings.imitation.epochs else ()
     tuning = ['distill', 'finetune'] if settings.finetuning.epochs else ['distill']
     rows, imitated = [row('teacher', 0.9, phases=['teacher'])], []
@@ -154,6 +154,7 @@ def test_one_seed_has_a_binomial_error_and_no_claim(report):
     ]
     assert len([line for line in text.splitlines() if 'binomial error' in line]) == 5
     assert 'minutes of the teacher are not in those of the student' in text
+    assert 'model.keras is the student at the end of distill.seed0.' in text
     assert cells(text, '2 ') == ['2', '4 → 0.25']
     assert 'fewer than 3 seeds' in text
     assert 'no claim is made' in text
@@ -166,6 +167,7 @@ def test_three_seeds_are_compared_with_every_baseline(report):
     assert cells(text, 'student')[1:4] == [
         *('71.00 ± 1.00', 'deviation of 3 seeds', '0: 70.00, 1: 71.00, 5: 72.00')
     ]
+    assert 'at the end of distill.seed0, of all seeds the one that does best' in text
     assert cells(text, 'teacher')[1:3] == ['90.00 ± 1.00', 'binomial error']
     assert cells(text, 'stage') == ['stage', 'seed 0', 'seed 1', 'seed 5']
     assert cells(text, '1 ') == ['1', *['8 → 0.5'] * 3]
@@ -182,7 +184,7 @@ def test_three_seeds_are_compared_with_every_baseline(report):
     ]
 
 
-def test_a_student_that_is_worse_is_said_to_be(report):
+def test_a_student_that_is_worse_is_said_to_be():
     arms = [arm('student', 0.50, 0.01, 0.03), arm('alone', 0.52, 0.01, 0.03)]
     (line, *_) = imitation_report._conclusion(arms, imitation_report.compare(arms))
     assert line == (

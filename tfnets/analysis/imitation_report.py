@@ -7,6 +7,8 @@ photos, would change.
 import dataclasses
 import statistics
 
+from matplotlib.ticker import LogLocator, NullFormatter
+
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
 from tfnets.analysis.markdown import head_lines, table
@@ -180,6 +182,7 @@ def draw_losses(axes, lines, phases):
         phases: names of the student's phases, in order.
     """
     axes.set_yscale('log')
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     points = training_curves.curve(lines, phases, 'train', 'loss')
     for stretch in training_curves.stretches(lines, phases):
         if stretch.start == stretch.end:
@@ -189,15 +192,16 @@ def draw_losses(axes, lines, phases):
         axes.axvline(stretch.start, color='grey', linewidth=0.8, linestyle=':')
         axes.text(
             stretch.start,
-            0.02,
-            f' {_phase_title(stretch.phase)}',
+            1.01,
+            _phase_title(stretch.phase),
             transform=axes.get_xaxis_transform(),
-            rotation='vertical',
-            verticalalignment='bottom',
+            rotation=45,
             fontsize='small',
         )
     axes.set_xlabel('training epochs of the student')
     axes.set_ylabel("training loss, each phase's own")
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
 
 
@@ -215,19 +219,8 @@ def draw_accuracies(axes, lines, rows):
     colors = {arm: f'C{number}' for number, arm in enumerate(('student', *_BASELINES))}
     for arm, color in colors.items():
         curves = [_accuracy(lines, row) for row in rows if row.arm == arm]
-        if not any(curves):
-            continue
-        for points in curves if len(curves) > 1 else []:
-            axes.plot(*zip(*points, strict=True), color=color, linewidth=0.6, alpha=0.5)
-        average = training_curves.mean(curves)
-        axes.plot(
-            [epoch for epoch, _ in average],
-            [value for _, value in average],
-            label=_TITLES[arm],
-            color=color,
-            marker='o',
-            markersize=3,
-        )
+        if any(curves):
+            _draw_seeds(axes, curves, _TITLES[arm], color)
     teacher = _accuracy(lines, _first(rows, 'teacher'))
     if teacher:
         axes.axhline(teacher[-1][1], color='grey', linestyle=':', label='teacher, at its end')
@@ -238,6 +231,21 @@ def draw_accuracies(axes, lines, rows):
     axes.set_ylabel('top-1 accuracy on the validation split (%)')
     axes.grid(alpha=0.3)
     axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
+
+
+def _draw_seeds(axes, curves, title, color):
+    """Draws the mean of curves, and if there are several each of them as a thin line."""
+    for points in curves if len(curves) > 1 else []:
+        axes.plot(*zip(*points, strict=True), color=color, linewidth=0.6, alpha=0.5)
+    average = training_curves.mean(curves)
+    axes.plot(
+        [epoch for epoch, _ in average],
+        [value for _, value in average],
+        label=title,
+        color=color,
+        marker='o',
+        markersize=3,
+    )
 
 
 def _first(rows, arm):
@@ -266,12 +274,14 @@ def _phase_title(phase):
 
 def _markdown(outcome, plan, head, arms, comparisons):
     examples = outcome.rows[0].evaluation.examples
+    which = ', of all seeds the one that does best on validation' if len(plan.seeds) > 1 else ''
     lines = ['# Go Wide, Then Narrow', '', *head_lines(head), '', _table_of_arms(arms, plan), '']
     lines += [
         f'Accuracies are on the test split of {examples} photos. ± is the standard deviation over '
         'the seeds or, with one seed, the standard error of a binomial draw of that many photos. '
         'Epochs and minutes are those of all phases together, means over the seeds. The minutes of '
-        'the teacher are not in those of the student, nor of the distilled.',
+        'the teacher are not in those of the student, nor of the distilled network. '
+        f'model.keras is the student at the end of {outcome.deployed}{which}.',
         '',
     ]
     if outcome.imitated:

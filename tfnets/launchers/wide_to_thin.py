@@ -141,7 +141,7 @@ def main():
         return
     run_folder.occupy(folder, 'wide_to_thin', common_flags.resolved())
     inputs = objects.inputs(opened, folder)
-    head = objects.describe(folder, student, strategy)
+    head = {**objects.describe(folder, student, strategy), 'teacher': FLAGS.teacher}
     outcome = imitation.go_wide_then_narrow(trainer, build_teacher, build_student, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(imitation_report.write_report(folder, outcome, plan, head))
