@@ -21,6 +21,8 @@ CHANGEABLE = (
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
+    'stop_after_validations',
+    'test',
 )
 
 
@@ -216,6 +218,13 @@ def define_run():
         "Also keep each phase's best network by this metric of the validation split.",
     )
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
+    flags.DEFINE_integer(
+        'stop_after_validations',
+        0,
+        'Leave a phase behind so many of its validations, all saved, as if asked to end (exit code '
+        '75); the same command without this flag goes on. 0 for never.',
+        lower_bound=0,
+    )
 
 
 def define_arithmetic():
