@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfnets.models import big_little, mbconv, preact_resnet
+from tfnets.models import big_little, mbconv, mbconv_config, preact_resnet
 from tfnets.models.big_little import BigLittleConfig
 from tfnets.models.layers import PixelScaling
 from tfnets.models.resnet import resnet
@@ -40,7 +40,8 @@ SMALL = {
     'preact_resnet': lambda classes=3: preact_resnet.preact_resnet('16x1,32x1', classes),
     'mbconv': lambda classes=3: mbconv.hand_made('c', classes),
     'efficientnet': lambda classes=3: mbconv.mbconv(
-        mbconv.scale(mbconv.CONFIGS['b0'], width=0.25, depth=0.2, resolution=32), classes
+        mbconv_config.scale(mbconv_config.CONFIGS['b0'], width=0.25, depth=0.2, resolution=32),
+        classes,
     ),
 }
 

@@ -6,7 +6,7 @@ import pytest
 from small_networks import trainable
 
 from tfnets.errors import InputError
-from tfnets.models import mbconv
+from tfnets.models import mbconv, mbconv_config
 
 
 def moving(model):
@@ -34,7 +34,9 @@ def test_parameters_of_the_base_networks(letter, parameters, statistics):
     ],
 )
 def test_the_six_scaling_experiments(alpha, beta, gamma, channels, units, resolution, parameters):
-    config = mbconv.compound_scale(mbconv.CONFIGS['c'], alpha=alpha, beta=beta, gamma=gamma, phi=1)
+    config = mbconv_config.compound_scale(
+        mbconv_config.CONFIGS['c'], alpha=alpha, beta=beta, gamma=gamma, phi=1
+    )
     assert tuple(stage.channels for stage in config.stages) == channels
     assert tuple(stage.units for stage in config.stages) == units
     assert config.resolution == resolution
@@ -42,7 +44,9 @@ def test_the_six_scaling_experiments(alpha, beta, gamma, channels, units, resolu
 
 
 def test_phi_four():
-    config = mbconv.compound_scale(mbconv.CONFIGS['c'], alpha=1.2, beta=1.05, gamma=1.23, phi=4)
+    config = mbconv_config.compound_scale(
+        mbconv_config.CONFIGS['c'], alpha=1.2, beta=1.05, gamma=1.23, phi=4
+    )
     assert [stage.channels for stage in config.stages] == [19, 27, 32, 39]
     assert [stage.units for stage in config.stages] == [1, 2, 4, 2]
     assert config.resolution == 146
@@ -50,15 +54,17 @@ def test_phi_four():
 
 
 def test_phi_zero_is_the_base_network():
-    config = mbconv.compound_scale(mbconv.CONFIGS['c'], alpha=1.7, beta=1.3, gamma=1.2, phi=0)
-    assert config == mbconv.CONFIGS['c']
+    config = mbconv_config.compound_scale(
+        mbconv_config.CONFIGS['c'], alpha=1.7, beta=1.3, gamma=1.2, phi=0
+    )
+    assert config == mbconv_config.CONFIGS['c']
 
 
 @pytest.mark.parametrize('bad', [{'phi': -1}, {'alpha': 0}, {'phi': float('nan')}])
 def test_bad_coefficients_are_refused_by_name(bad):
     given = {'alpha': 1.2, 'beta': 1.1, 'gamma': 1.1, 'phi': 1, **bad}
     with pytest.raises(InputError, match=next(iter(bad))):
-        mbconv.compound_scale(mbconv.CONFIGS['c'], **given)
+        mbconv_config.compound_scale(mbconv_config.CONFIGS['c'], **given)
 
 
 def test_any_resolution_and_a_saved_file(tmp_path):
@@ -135,7 +141,7 @@ def keras_to_ours(name):
     ('channels', 'rounded'), [(32 * 1.1, 32), (16 * 1.1, 16), (40 * 1.1, 48), (24 * 1.4, 32)]
 )
 def test_efficientnet_rounds_channels_to_eights(channels, rounded):
-    assert mbconv._to_multiple(channels, 8) == rounded
+    assert mbconv_config._to_multiple(channels, 8) == rounded
 
 
 def test_drop_connect_grows_with_depth():
@@ -149,9 +155,11 @@ def test_drop_connect_grows_with_depth():
 
 
 def test_efficientnet_by_phi():
-    assert mbconv.efficientnet_phi_resolution(phi=1) == 258
+    assert mbconv_config.efficientnet_phi(phi=1).resolution == 258
     assert trainable(mbconv.efficientnet_phi(10)) == trainable(mbconv.efficientnet('b0', 10))
-    config = mbconv.compound_scale(mbconv.CONFIGS['b0'], alpha=1.2, beta=1.1, gamma=1.15, phi=1)
-    b2 = mbconv._variant('b2')
+    config = mbconv_config.compound_scale(
+        mbconv_config.CONFIGS['b0'], alpha=1.2, beta=1.1, gamma=1.15, phi=1
+    )
+    b2 = mbconv_config.efficientnet('b2')
     assert [stage.units for stage in config.stages] == [stage.units for stage in b2.stages]
     assert [stage.channels for stage in config.stages] == [stage.channels for stage in b2.stages]

@@ -134,8 +134,8 @@ def test_what_does_not_exist_is_refused(name, options, reason):
 @pytest.mark.parametrize('name', registry.MODELS)
 def test_options_are_those_of_the_builder(name):
     entry = registry.MODELS[name]
-    for path in (entry.builder, entry.resolution):
-        if isinstance(path, str):
+    for path in (entry.builder, entry.config):
+        if path:
             module, function = path.split(':')
             function = getattr(importlib.import_module(module), function)
             known = set(inspect.signature(function).parameters) - {'num_classes'}

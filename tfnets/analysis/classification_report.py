@@ -68,6 +68,25 @@ def draw_accuracy(axes, lines, phase):
 
 
 def _markdown(outcome, plan, head, results):
+    validation = outcome.validation
+    lines = [f'# {head["model"].split(",")[0]}', '', *head_lines(head), '']
+    if results:
+        lines += [_table(results), '']
+    lines += [
+        f'{outcome.epochs:.4g} epochs at {plan.resolution} px in {outcome.minutes:.1f} minutes of '
+        f'training; on the validation split of {validation.examples} photos top-1 is '
+        f'{100 * validation.top1:.2f} ± {100 * validation.top1_error:.2f} % at the end. '
+        + ('Other accuracies are on the test split; ' if results else '')
+        + '± is one standard error of a binomial draw.'
+        + ('' if results else ' The test split was not looked at (--notest).'),
+        '',
+        '![accuracy against epochs](accuracy_by_epoch.png)',
+        '',
+    ]
+    return '\n'.join(lines)
+
+
+def _table(results):
     rows = [['tested at (px)', 'top-1 (%)', 'top-5 (%)', 'balanced (%)', 'loss', 'photos']]
     for row in results:
         rows.append(
@@ -80,13 +99,4 @@ def _markdown(outcome, plan, head, results):
                 f'{row["examples"]}',
             ]
         )
-    lines = [f'# {head["model"].split(",")[0]}', '', *head_lines(head), '', table(rows), '']
-    lines += [
-        f'{outcome.epochs:.4g} epochs at {plan.resolution} px in {outcome.minutes:.1f} minutes of '
-        f'training; on the validation split top-1 is {100 * outcome.validation.top1:.2f} % at the '
-        'end. Accuracies are on the test split, ± one standard error of a binomial draw.',
-        '',
-        '![accuracy against epochs](accuracy_by_epoch.png)',
-        '',
-    ]
-    return '\n'.join(lines)
+    return table(rows)

@@ -23,6 +23,8 @@ CHANGEABLE = (
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
+    'stop_after_validations',
+    'test',
 )
 
 # Flags that belong to some schedules only; a stage's prefix goes before each.
@@ -314,6 +316,13 @@ def define_run():
         "Also keep each phase's best network by this metric of the validation split.",
     )
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
+    flags.DEFINE_integer(
+        'stop_after_validations',
+        0,
+        'Leave a phase behind so many of its validations, all saved, as if asked to end (exit code '
+        '75); the same command without this flag goes on. 0 for never.',
+        lower_bound=0,
+    )
 
 
 def define_arithmetic():

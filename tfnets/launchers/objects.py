@@ -47,6 +47,7 @@ def trainer(folder, made_strategy):
         checkpoint_steps=FLAGS.checkpoint_steps,
         best_metric=FLAGS.best_metric,
         keep_checkpoints=FLAGS.keep_checkpoints,
+        stop_after_validations=FLAGS.stop_after_validations,
     )
 
 

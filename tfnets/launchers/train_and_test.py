@@ -3,6 +3,7 @@
 from absl import flags
 
 from tfnets.errors import InputError
+from tfnets.files import read_json
 from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder
 
 FLAGS = flags.FLAGS
@@ -39,6 +40,13 @@ def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate,
         'Mean and deviation of red, green and blue that the network normalises by: those of '
         'ImageNet (for the networks that do so), or those of the photos to train on.',
     )
+    flags.DEFINE_bool(
+        'test',
+        True,
+        'Score the network on the test split at the end. --notest leaves that for later, while '
+        'there is still a choice to be made on the validation split; the same command with --test '
+        'then only scores.',
+    )
     flags.adopt_module_key_flags(common_flags)
     for name, value in defaults.items():
         FLAGS.set_default(name, value)
@@ -74,7 +82,7 @@ def _main(launcher):
 
     plan = _plan()
     folder = run_folder.locate(launcher, common_flags.resolved())
-    if run_folder.show_finished(folder):
+    if _has_all(folder) and run_folder.show_finished(folder):
         return
     opened = objects.open_splits()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
@@ -95,6 +103,12 @@ def _main(launcher):
     print(classification_report.write_report(folder, outcome, plan, head))
 
 
+def _has_all(folder):
+    """Whether the report of a run, if there is one, holds all that is wanted now."""
+    report = read_json(folder / 'report.json', {})
+    return bool(report.get('results')) or not FLAGS.test
+
+
 def _plan():
     """The recipe's settings, all checked."""
     from tfnets.recipes import classification
@@ -107,4 +121,5 @@ def _plan():
         label_smoothing=FLAGS.label_smoothing,
         mixup=FLAGS.mixup or 0.0,
         cutmix=FLAGS.cutmix or 0.0,
+        test=FLAGS.test,
     )

@@ -20,15 +20,17 @@ class Entry:
         about: a line for --help; networks that stand together may share it.
         arguments: what the name fixes.
         options: the builder's other arguments, of OPTIONS.
-        resolution: side in pixels of the images that the network is meant for, or
-            'module:function' that answers it for the same arguments and options.
+        resolution: side in pixels of the images that the network is meant for.
+        config: 'module:function' that answers what the network is as plain data, its `resolution`
+            too, for the same arguments and options; networks that are scaled by phi have one.
     """
 
     builder: str
     about: str
     arguments: dict = dataclasses.field(default_factory=dict)
     options: tuple[str, ...] = ()
-    resolution: int | str = 224
+    resolution: int = 224
+    config: str | None = None
 
 
 # The kind of each option that networks have, and what --help says of the flag of its name.
@@ -166,7 +168,7 @@ def _mbconvs():
                 f'hand-made MBConv network of {parameters:,} parameters, scaled (by 1, 1, 1, 0)',
                 {'letter': letter},
                 options,
-                f'{module}:hand_made_resolution',
+                config=f'{module}_config:hand_made',
             ),
         )
     for number in range(8):
@@ -176,7 +178,7 @@ def _mbconvs():
                 f'{module}:efficientnet',
                 'EfficientNet as published',
                 {'variant': f'b{number}'},
-                resolution=f'{module}:efficientnet_resolution',
+                config=f'{module}_config:efficientnet',
             ),
         )
     yield (
@@ -185,7 +187,7 @@ def _mbconvs():
             f'{module}:efficientnet_phi',
             'EfficientNet-B0, scaled (by 1.2, 1.1, 1.15, 0)',
             options=options,
-            resolution=f'{module}:efficientnet_phi_resolution',
+            config=f'{module}_config:efficientnet_phi',
         ),
     )
 
@@ -269,9 +271,35 @@ def resolution(name, **options):
         from tfnets.models import keras_applications
 
         return keras_applications.resolution(name.removeprefix(KERAS_PREFIX))
-    if isinstance(MODELS[name].resolution, int):
+    if MODELS[name].config is None:
         return MODELS[name].resolution
-    return _call(name, 'resolution', options)
+    return config(name, **options).resolution
+
+
+def config(name, **options):
+    """What a network is, as plain data; imports no TensorFlow.
+
+    Args:
+        name: of a network that is scaled by phi, see `scalable`.
+        **options: as in `build`.
+
+    Returns:
+        mbconv_config.MBConvConfig.
+
+    Raises:
+        InputError: as `check`, or if the network has no such description.
+    """
+    check(name, **options)
+    if name.startswith(KERAS_PREFIX) or MODELS[name].config is None:
+        raise InputError(
+            f'--model={name}: it has no compound scaling; expected one of {", ".join(scalable())}'
+        )
+    return _call(name, 'config', options)
+
+
+def scalable():
+    """The names of the networks that alpha, beta, gamma and phi scale."""
+    return [name for name, entry in MODELS.items() if entry.config and 'phi' in entry.options]
 
 
 def _call(name, what, options, **arguments):

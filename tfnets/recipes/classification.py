@@ -20,6 +20,8 @@ class Plan:
         resolution: side of the training images in pixels.
         training: Course; of 0 epochs to test a network that comes trained.
         test_resolutions: in pixels; the first one is that of the network that comes out.
+        test: whether the test split is scored at the end; not while there is still a choice to be
+            made between networks, which is the validation split's.
         evaluate_every: epochs between evaluations on the validation split.
         label_smoothing: share of the target that is spread over all classes.
         mixup: see training.objectives.Classification.
@@ -33,6 +35,7 @@ class Plan:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    test: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +85,7 @@ def train_and_test(trainer, build: Callable[[], keras.Model], inputs: Inputs, pl
     phase = training(build(), inputs, plan)
     result = trainer.run(phase)
     rows = []
-    for pixels in plan.test_resolutions:
+    for pixels in plan.test_resolutions if plan.test else ():
         evaluation = trainer.evaluate(phase.name, phase.objective, inputs.tests('test', pixels))
         rows.append(Row(pixels, evaluation))
         logging.info(

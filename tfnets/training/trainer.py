@@ -53,6 +53,8 @@ class Trainer:
         best_metric: a metric of the validation ('top1', 'balanced', 'top5', 'loss') by which the
             best networks of a phase are kept beside the last ones; None to keep the last alone.
         keep_checkpoints: how many of the latest to keep.
+        stop_after_validations: a phase is saved and left for later behind so many of them, as if
+            the process were asked to end; 0 for never.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Trainer:
         checkpoint_steps=0,
         best_metric=None,
         keep_checkpoints=2,
+        stop_after_validations=0,
     ):
         self.run_dir = pathlib.Path(run_dir)
         self.strategy = strategy
@@ -75,6 +78,7 @@ class Trainer:
         self._checkpoint_steps = checkpoint_steps
         self._best_metric = best_metric
         self._keep = keep_checkpoints
+        self._stop_after = stop_after_validations
         self._evaluators = {}
 
     # -------------------------------------------------------------------------------- phases
@@ -141,6 +145,7 @@ class Trainer:
         iterator = iter(self._training_data(phase, state.step))
         validation = None
         saved, saved_step = time.monotonic(), state.step
+        stop = self._stop(phase)
         with (
             preemption.deferred() as terminated,
             contextlib.closing(log),
@@ -148,7 +153,8 @@ class Trainer:
         ):
             if state.step == 0 and phase.evaluate_first:
                 log.write('validation', 0, self.score(phase.objective, phase.validation).numbers())
-            while state.step < phase.steps:
+            leaving = stop <= state.step < phase.steps
+            while state.step < phase.steps and not leaving:
                 numbers = self._advance(phase, state, iterator)
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
@@ -158,13 +164,19 @@ class Trainer:
                     log.write('validation', state.step, validation.numbers())
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
                 overdue |= 0 < self._checkpoint_steps <= state.step - saved_step
-                if overdue or terminated() or state.step == phase.steps:
+                leaving = terminated() or stop <= state.step < phase.steps
+                if overdue or leaving or state.step == phase.steps:
                     log.flush()
                     state.save()
                     saved, saved_step = time.monotonic(), state.step
-                if terminated():
-                    raise Preempted(f'{phase.name}: saved at step {state.step} of {phase.steps}')
+            if leaving:
+                raise Preempted(f'{phase.name}: saved at step {state.step} of {phase.steps}')
         return validation
+
+    def _stop(self, phase):
+        """The step at which a phase is left for later, or that of its end."""
+        stops = sorted(phase.evaluation_steps)[: self._stop_after]
+        return stops[-1] if len(stops) == self._stop_after > 0 else phase.steps
 
     def _advance(self, phase, state, iterator):
         """Makes the steps up to the next line of the log; returns its numbers."""

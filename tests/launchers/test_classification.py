@@ -1,0 +1,46 @@
+"""python -m tfnets.launchers.classification: the test split is left alone until it is wanted."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def flags(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('classification')
+    return [
+        '--model=mbconv_c',
+        '--resolution=32',
+        '--train_preprocessing=decode_area_crop(resolution, 0.2, 0.7) | flip_lr',
+        '--eval_preprocessing=resize(resolution)',
+        '--train_split=train[:57]',
+        '--test_split=test[:57]',
+        '--epochs=2',
+        '--evaluate_every=1',
+        '--batch_size=16',
+        f'--run_dir={folder}/run',
+    ]
+
+
+def test_a_run_without_a_test_gets_it_later(launch, flags):
+    folder = flags[-1].partition('=')[2]
+    left = launch('classification', *flags, '--notest', '--stop_after_validations=1')
+    assert left.returncode == 75
+    assert 'train: saved at step 4 of 8' in left.stderr
+    done = launch('classification', *flags, '--notest')
+    assert done.returncode == 0, done.stderr
+    with open(f'{folder}/report.json') as file:
+        report = json.load(file)
+    assert report['results'] == []
+    assert report['validation']['examples'] == 57
+    assert 'not looked at' in done.stdout
+    again = launch('classification', *flags, '--notest')
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+
+    tested = launch('classification', *flags)
+    assert tested.returncode == 0, tested.stderr
+    with open(f'{folder}/report.json') as file:
+        after = json.load(file)
+    assert [row['split'] for row in after['results']] == ['test']
+    assert {**after, 'results': []} == report
+    assert launch('classification', *flags, '--notest').stdout == tested.stdout
