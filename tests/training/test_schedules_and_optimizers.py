@@ -88,9 +88,9 @@ def test_the_wave_is_torchs_cosine_annealing_past_its_end():
 
 
 def test_the_wave_may_go_lower_later():
-    found = rates(Wave(1e-3, 1e-5, 5, later=(50, 1e-7)), 1, 100, [45, 49, 50, 55, 60])
-    ends = 1e-5 + 9.9e-4 * (1 + math.cos(math.pi / 5)) / 2
-    np.testing.assert_allclose(found, [1e-5, ends, 1e-3, 1e-7, 1e-3], rtol=1e-5)
+    found = rates(Wave(1e-3, 1e-5, 5, later=(50, 1e-7)), 1, 100, [45, 49, 50, 51, 55, 60])
+    before, after = (low + (1e-3 - low) * (1 + math.cos(math.pi / 5)) / 2 for low in (1e-5, 1e-7))
+    np.testing.assert_allclose(found, [1e-5, before, 1e-3, after, 1e-7, 1e-3], rtol=1e-5)
 
 
 @pytest.mark.parametrize('nesterov', [False, True])
