@@ -3,9 +3,8 @@
 import keras
 import numpy as np
 
-from tfnets.models import big_little, mbconv, mbconv_config, preact_resnet
+from tfnets.models import big_little, layers, mbconv, mbconv_config, preact_resnet, roles
 from tfnets.models.big_little import BigLittleConfig
-from tfnets.models.layers import PixelScaling
 from tfnets.models.resnet import resnet
 
 
@@ -21,7 +20,7 @@ def thin_resnet(classes=3):
 def plain_network():
     """A small network without batch norm."""
     pixels = keras.Input((None, None, 3), dtype='uint8')
-    x = PixelScaling('unit')(pixels)
+    x = layers.PixelScaling('unit')(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
     x = keras.layers.Conv2D(8, 3, strides=2, activation='relu')(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -56,4 +55,31 @@ def randomized(model, seed=0):
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         variable.assign(rng.uniform(0.1, 1, variable.shape))
+    return model
+
+
+def with_statistics(model, images=None):
+    """Gives a network biases, scales and moving statistics that all matter.
+
+    With images the statistics are those of the images, so that all that a network does to them can
+    be seen in its output, however deep it is.
+    """
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.name in ('gamma', 'moving_variance'):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ('beta', 'bias', 'moving_mean'):
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+    if images is not None:
+        norms = roles.batch_norms(model)
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        with layers.example_seeds(np.zeros((len(images), 2), np.int32)):
+            model(images, training=True)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            # A channel that hardly varies among a few images would blow up what rounding leaves.
+            variance = norm.moving_variance.numpy()
+            norm.moving_variance.assign(variance + 0.1 * variance.mean())
     return model

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfnets.analysis import flops
 from tfnets.data import pipeline
+from tfnets.models import freezing
 from tfnets.models.layers import example_seeds
 
 
@@ -22,8 +23,8 @@ class Speed:
         median: of the rounds.
         low: slowest round.
         high: fastest round.
-        ratio: median over the rounds of its speed over that of the first contestant in the same
-            round: what other processes took from both falls out.
+        ratio: to the first contestant, as the first number of `ratios`.
+        rounds: of each round.
     """
 
     name: str
@@ -31,6 +32,21 @@ class Speed:
     low: float
     high: float
     ratio: float
+    rounds: tuple[float, ...]
+
+    def ratios(self, other):
+        """How many times as fast it was as another Speed of the same rounds.
+
+        Each round gives one ratio: what other processes took from both falls out.
+
+        Returns:
+            List of float: median, lower and upper quartile over the rounds.
+        """
+        return _ratios(self.rounds, other.rounds)
+
+
+def _ratios(own, others):
+    return np.percentile(np.divide(own, others), (50, 25, 75)).tolist()
 
 
 def alternate(contestants, images, rounds):
@@ -52,15 +68,9 @@ def alternate(contestants, images, rounds):
             start = time.perf_counter()
             run()
             speeds[name].append(images / (time.perf_counter() - start))
-    first = np.asarray(next(iter(speeds.values())))
+    first = next(iter(speeds.values()))
     return [
-        Speed(
-            name,
-            statistics.median(own),
-            min(own),
-            max(own),
-            float(np.median(np.asarray(own) / first)),
-        )
+        Speed(name, statistics.median(own), min(own), max(own), _ratios(own, first)[0], tuple(own))
         for name, own in speeds.items()
     ]
 
@@ -98,21 +108,8 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     Returns:
         Function without arguments that makes the steps.
     """
-    rng = np.random.default_rng(0)
-    shape = (batch_size, resolution, resolution, 3)
-    images = tf.constant(rng.integers(0, 256, shape, np.uint8))
-    labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
-    seeds = tf.constant(rng.integers(0, 2**31, (batch_size, 2), np.int32))
+    gradients_of = _gradient_function(network, batch_size, resolution, xla)
     optimizer.build(network.trainable_variables)
-
-    @tf.function(jit_compile=xla, autograph=False)
-    def gradients_of():
-        with tf.GradientTape() as tape:
-            with example_seeds(seeds):
-                logits = network(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
-        return loss, tape.gradient(loss, network.trainable_variables)
 
     @tf.function
     def train():
@@ -125,11 +122,11 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     return lambda: train().numpy()
 
 
-def inference(network, batch_size, resolution, calls, xla=False):
-    """Answers to one batch in memory, one call after the other.
+def forward_backward(network, batch_size, resolution, calls, xla=False):
+    """Loss and gradients of one batch in memory, one call after the other; nothing is updated.
 
     Args:
-        network: keras.Model from pixels to logits.
+        network: keras.Model from pixels to logits; its moving statistics follow.
         batch_size: images.
         resolution: their side in pixels.
         calls: how many.
@@ -138,16 +135,63 @@ def inference(network, batch_size, resolution, calls, xla=False):
     Returns:
         Function without arguments that makes the calls.
     """
-    shape = (batch_size, resolution, resolution, 3)
-    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-
-    @tf.function(jit_compile=xla, autograph=False)
-    def answer():
-        return network(images, training=False)
+    gradients_of = _gradient_function(network, batch_size, resolution, xla)
 
     def run():
         for _ in range(calls):
-            answer().numpy()
+            loss, _ = gradients_of()
+            loss.numpy()
+
+    return run
+
+
+def _gradient_function(network, batch_size, resolution, xla):
+    """A function without arguments that answers the loss of one batch, and its gradients."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, resolution, resolution, 3)
+    images = tf.constant(rng.integers(0, 256, shape, np.uint8))
+    labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
+    seeds = tf.constant(rng.integers(0, 2**31, (batch_size, 2), np.int32))
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def gradients_of():
+        with tf.GradientTape() as tape:
+            with example_seeds(seeds):
+                logits = network(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        return loss, tape.gradient(loss, network.trainable_variables)
+
+    return gradients_of
+
+
+def inference(network, batch_size, resolution, calls, xla=False, frozen=False):
+    """Answers to one batch in memory, one call after the other.
+
+    Args:
+        network: keras.Model from pixels to logits.
+        batch_size: images.
+        resolution: their side in pixels.
+        calls: how many.
+        xla: whether to compile.
+        frozen: whether the weights are constants of the graph, see `freezing.freeze`; not compiled.
+
+    Returns:
+        Function without arguments that makes the calls.
+    """
+    shape = (batch_size, resolution, resolution, 3)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    if frozen:
+        answer = freezing.freeze(network, shape)
+    else:
+
+        @tf.function(jit_compile=xla, autograph=False)
+        def answer(images):
+            return network(images, training=False)
+
+    def run():
+        for _ in range(calls):
+            answer(images).numpy()
 
     return run
 
@@ -169,7 +213,7 @@ class StageTime:
     macs: int
 
 
-def by_stage(networks, batch_size, resolution, calls, rounds, xla=False):
+def by_stage(networks, batch_size, resolution, calls, rounds, **options):
     """Times networks that are cut off behind each of their stages, in turns.
 
     Args:
@@ -178,7 +222,7 @@ def by_stage(networks, batch_size, resolution, calls, rounds, xla=False):
         resolution: as in `inference`.
         calls: in one round.
         rounds: how many.
-        xla: as in `inference`.
+        **options: as in `inference`.
 
     Returns:
         List of StageTime.
@@ -195,7 +239,7 @@ def by_stage(networks, batch_size, resolution, calls, rounds, xla=False):
         for stage, (layer, macs) in ends.items():
             network = networks[label]
             part = keras.Model(network.input, network.get_layer(layer).output)
-            contestants[label, stage] = inference(part, batch_size, resolution, calls, xla)
+            contestants[label, stage] = inference(part, batch_size, resolution, calls, **options)
             rows.append((label, stage, macs))
     before = dict.fromkeys(networks, 0.0)
     times = []

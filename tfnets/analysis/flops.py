@@ -18,6 +18,7 @@ import re
 import keras
 
 from tfnets.errors import InputError
+from tfnets.models import graphs
 
 COUNTED = (
     'MACs: multiply-adds of convolutions and dense layers for one image; a multiplication and its '
@@ -143,9 +144,7 @@ def cost(model, resolution):
     Raises:
         InputError: if the model has no such graph or does not take images of this size.
     """
-    graph = _graph(model)
-    if graph is None:
-        raise InputError(f'{model.name}: not a functional model, so its layers cannot be followed')
+    graph = graphs.functional_of(model)
     calls = _propagate(graph, _image(graph, resolution))
     operations = _flat(graph)
     layers, not_counted, seen = [], [], set()
@@ -199,13 +198,6 @@ def stages(model_cost):
 # The graph.
 
 
-def _graph(operation):
-    """The graph of a functional or Sequential model; None for any other operation."""
-    # A Sequential holds the functional model that it stands for, once it is built.
-    operation = getattr(operation, '_functional', None) or operation
-    return operation if isinstance(operation, keras.Function) else None
-
-
 def _image(graph, resolution):
     """One image, without values, as the model wants it."""
     shapes = [tuple(tensor.shape) for tensor in graph.inputs]
@@ -233,12 +225,8 @@ def _propagate(graph, image):
 
     def follower(operation):
         def follow(*args, **kwargs):
-            tensors = [
-                tensor
-                for tensor in keras.tree.flatten((args, kwargs))
-                if isinstance(tensor, keras.KerasTensor)
-            ]
-            inner = _graph(operation)
+            tensors = graphs.tensors_of((args, kwargs))
+            inner = graphs.functional(operation)
             if inner is not None:
                 return run(inner, tensors[: len(inner.inputs)])
             outputs = _output_of(operation, args, kwargs)
@@ -274,7 +262,7 @@ def _flat(graph, prefix='', seen=None):
     found = []
     for operation in graph.operations:
         name = prefix + operation.name
-        inner = _graph(operation)
+        inner = graphs.functional(operation)
         if inner is not None:
             found += _flat(inner, f'{name}/', seen)
         elif id(operation) not in seen and not isinstance(operation, keras.layers.InputLayer):

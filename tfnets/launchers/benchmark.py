@@ -7,8 +7,9 @@
 Of training: the bare step (forward, backward, update, on one batch in memory) is what the device
 can do; the loop on real photos is what a run gets; and the input alone. By --input_only, stage by
 stage: what reading, decoding, cropping and colours cost, beside the same done in the straight way.
-By --models, of inference: several networks side by side, and how much of the promise of their
-multiply-adds arrives.
+By --models: several networks side by side, in inference, and how much of the promise of their
+multiply-adds arrives; by --folded also in the form in which they answer fastest, by --training also
+forward and backward.
 """
 
 import dataclasses
@@ -20,6 +21,9 @@ from tfnets.errors import InputError
 from tfnets.launchers import app, checks, common_flags, named_networks, objects
 
 FLAGS = flags.FLAGS
+
+# In which forms networks are compared.
+INFERENCE, FOLDED, TRAINING = 'inference', 'inference, folded', 'training'
 
 common_flags.define_model()
 common_flags.define_data()
@@ -33,16 +37,28 @@ flags.DEFINE_integer('steps', 50, 'Steps of each in a round.', lower_bound=1)
 flags.DEFINE_list(
     'models',
     [],
-    'Compare these networks in inference, to the first of them: bl_resnet50:alpha=2:beta=4, or '
+    'Compare these networks, to the first of them: bl_resnet50:alpha=2:beta=4, or '
     'bl_resnet50:2:4 in the order in which --model lists the options.',
 )
-flags.DEFINE_bool('by_stage', False, 'With --models: also what each stage of each network takes.')
+flags.DEFINE_bool(
+    'folded',
+    False,
+    'With --models: also with batch norms folded into the convolutions, weights as constants, '
+    'in float32 (compiled instead with --xla).',
+)
+flags.DEFINE_bool('training', False, 'With --models: also forward and backward, in training.')
+flags.DEFINE_bool(
+    'by_stage',
+    False,
+    'With --models: also what each stage of each network takes in inference; with --folded of the '
+    'folded networks.',
+)
 flags.DEFINE_bool(
     'input_only',
     False,
     'Measure the input alone, one stage of --train_preprocessing after another.',
 )
-flags.DEFINE_list('batch_sizes', ['1', '16'], 'Images at once in inference, for --models.')
+flags.DEFINE_list('batch_sizes', ['1', '16'], 'Images at once, for --models.')
 flags.DEFINE_string('output', None, 'Also write the speeds to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
 
@@ -56,6 +72,9 @@ def check():
         raise InputError(
             '--model and --weights are of training; --models names all networks itself'
         )
+    for flag in ('folded', 'training', 'by_stage'):
+        if FLAGS[flag].value and not FLAGS.models:
+            raise InputError(f'--{flag}: compares networks; name them by --models')
     if not FLAGS.batch_sizes:
         raise InputError('--batch_sizes: expected at least one number of images')
     for text in FLAGS.batch_sizes:
@@ -80,16 +99,17 @@ def main():
     from tfnets.files import write_json
 
     if FLAGS.models:
-        rows = compare_inference()
+        rows = compare_networks()
     else:
         rows = input_stages() if FLAGS.input_only else training(strategy)
     if FLAGS.output:
         write_json(FLAGS.output, rows)
 
 
-def compare_inference():
-    """Lets several networks answer in turns, for each size of batch; returns the numbers."""
+def compare_networks():
+    """Lets several networks run in turns, for each size of batch; returns the numbers."""
     from tfnets.analysis import benchmark, flops
+    from tfnets.models import folding
 
     networks, rows = _networks(), []
     classes = FLAGS.num_classes or 1000
@@ -98,43 +118,81 @@ def compare_inference():
         logging.warning('networks of several resolutions; all are measured at %d px', pixels)
     built = {label: network.build(classes) for label, network in networks.items()}
     costs = {label: flops.cost(network, pixels) for label, network in built.items()}
-    first = next(iter(costs.values()))
+    folded = {label: folding.fold(network) for label, network in built.items() if FLAGS.folded}
     print(
-        f'inference at {pixels} px, {FLAGS.precision}; {FLAGS.rounds} rounds of {FLAGS.steps} calls'
+        f'{pixels} px, {FLAGS.precision}; {FLAGS.rounds} rounds of {FLAGS.steps} calls; in '
+        'brackets the middle half of the rounds'
     )
     print(
-        '| network | parameters | MACs (G) | batch | images/s | lowest to highest | times as fast '
-        '| MACs promise | share that arrives |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|'
+        '| network | form | parameters | MACs (G) | batch | images/s | lowest to highest '
+        '| times as fast | MACs promise | share that arrives | times unfolded |\n'
+        '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|'
     )
     for batch in map(int, FLAGS.batch_sizes):
-        contestants = {
-            label: benchmark.inference(network, batch, pixels, FLAGS.steps, objects.xla())
-            for label, network in built.items()
-        }
+        contestants = _contestants(built, folded, batch, pixels)
         speeds = benchmark.alternate(contestants, FLAGS.steps * batch, FLAGS.rounds)
-        for speed, cost in zip(speeds, costs.values(), strict=True):
-            promise = first.macs / cost.macs
-            print(
-                f'| {speed.name} | {cost.trainable:,} | {cost.macs / 1e9:.3f} | {batch} '
-                f'| {speed.median:.1f} | {speed.low:.1f} to {speed.high:.1f} | {speed.ratio:.2f} '
-                f'| {promise:.2f} | {100 * speed.ratio / promise:.0f} % |'
-            )
-            numbers = {'batch': batch, 'parameters': cost.trainable, 'multiply_adds': cost.macs}
-            rows.append({**dataclasses.asdict(speed), **numbers})
+        rows += _show_networks({speed.name: speed for speed in speeds}, costs, batch)
     if FLAGS.by_stage:
-        _show_stages(built, pixels)
+        _show_stages(folded or built, pixels)
     return rows
 
 
-def _show_stages(built, pixels):
+def _contestants(built, folded, batch, pixels):
+    """Dict from (form, label) to what runs a network in that form."""
+    from tfnets.analysis import benchmark
+
+    options, xla = (batch, pixels, FLAGS.steps), objects.xla()
+    runs = {}
+    for label, network in built.items():
+        runs[INFERENCE, label] = benchmark.inference(network, *options, xla)
+    for label, network in folded.items():
+        runs[FOLDED, label] = benchmark.inference(network, *options, xla, frozen=not xla)
+    for label, network in built.items() if FLAGS.training else ():
+        runs[TRAINING, label] = benchmark.forward_backward(network, *options, xla)
+    return runs
+
+
+def _show_networks(speeds, costs, batch):
+    """Prints a line for each form and network; returns the numbers.
+
+    Args:
+        speeds: dict from (form, label) to Speed.
+        costs: dict from a label to its ModelCost; all are compared with the first.
+        batch: images.
+    """
+    rows, first = [], next(iter(costs))
+    for (form, label), speed in speeds.items():
+        cost, promise = costs[label], costs[first].macs / costs[label].macs
+        ratios = speed.ratios(speeds[form, first])
+        numbers = {'batch': batch, 'parameters': cost.trainable, 'multiply_adds': cost.macs}
+        row = {**dataclasses.asdict(speed), **numbers, 'name': label, 'form': form}
+        row['ratio'], gain = ratios[0], ''
+        if form == FOLDED:
+            gains = speed.ratios(speeds[INFERENCE, label])
+            row['gain'], gain = gains[0], _ratio(gains)
+        print(
+            f'| {label} | {form} | {cost.trainable:,} | {cost.macs / 1e9:.3f} | {batch} '
+            f'| {speed.median:.1f} | {speed.low:.1f} to {speed.high:.1f} | {_ratio(ratios)} '
+            f'| {promise:.2f} | {100 * ratios[0] / promise:.0f} % | {gain} |'
+        )
+        rows.append(row)
+    return rows
+
+
+def _ratio(ratios):
+    median, low, high = ratios
+    return f'{median:.2f} ({low:.2f} to {high:.2f})'
+
+
+def _show_stages(networks, pixels):
     """Prints what each stage of each network takes, at the last size of batch."""
     from tfnets.analysis import benchmark
 
-    batch = int(FLAGS.batch_sizes[-1])
+    batch, xla = int(FLAGS.batch_sizes[-1]), objects.xla()
     print('| network | stage | batch | ms | MACs (G) | G multiply-adds/s |')
     print('|---|---|---:|---:|---:|---:|')
-    options = (batch, pixels, FLAGS.steps, FLAGS.rounds, objects.xla())
-    for stage in benchmark.by_stage(built, *options):
+    options = {'xla': xla, 'frozen': FLAGS.folded and not xla}
+    for stage in benchmark.by_stage(networks, batch, pixels, FLAGS.steps, FLAGS.rounds, **options):
         billions = stage.macs / 1e9
         # Of what is next to nothing the difference of two times is noise.
         speed = f'{billions * batch / stage.seconds:.0f}' if billions > 0.01 else ''
