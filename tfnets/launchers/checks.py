@@ -66,7 +66,7 @@ def _check_line(flag):
 def course(prefix):
     """Refuses a warm-up that is all of the stage, and what `optimizer` refuses."""
     epochs, warmup = FLAGS[f'{prefix}epochs'].value, FLAGS[f'{prefix}warmup_epochs'].value
-    if warmup and warmup >= epochs:
+    if epochs and warmup >= epochs:
         raise InputError(f'--{prefix}warmup_epochs={warmup}: expected less than {epochs} epochs')
     optimizer(prefix)
 
