@@ -12,6 +12,7 @@ from absl import flags
 
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
+from tfnets.files import read_json
 from tfnets.launchers import (
     app,
     checks,
@@ -123,7 +124,7 @@ def main():
 
     plan = make_plan()
     folder = run_folder.locate('wide_to_thin', common_flags.resolved())
-    if run_folder.show_finished(folder):
+    if _has_all(folder, plan.seeds) and run_folder.show_finished(folder):
         return
     opened = objects.open_splits()
     classes = objects.num_classes(opened[0])
@@ -145,6 +146,12 @@ def main():
     outcome = imitation.go_wide_then_narrow(trainer, build_teacher, build_student, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(imitation_report.write_report(folder, outcome, plan, head))
+
+
+def _has_all(folder, seeds):
+    """Whether a finished run's report is of all these seeds: some may have been added."""
+    rows = (read_json(folder / 'report.json') or {}).get('rows', [])
+    return set(seeds) <= {row['seed'] for row in rows if row['arm'] == 'student'}
 
 
 def make_plan():

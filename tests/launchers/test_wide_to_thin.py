@@ -1,0 +1,113 @@
+"""The launcher wide_to_thin: whole, in parts, and what it refuses."""
+
+import json
+import pathlib
+
+import pytest
+
+SAMPLE = pathlib.Path(__file__).parents[2] / 'flags' / 'wide_to_thin' / 'sample.cfg'
+TINY = [
+    f'--flagfile={SAMPLE}',
+    '--resolution=16',
+    '--batch_size=16',
+    '--train_split=train[:32]',
+    '--validation_split=validation[:20]',
+    '--test_split=test[:33]',
+    '--teacher_epochs=1',
+    '--imitation_epochs=1',
+    '--distillation_epochs=1',
+    *(f'--{stage}_warmup_epochs=0' for stage in ('teacher', 'imitation', 'distillation', 'alone')),
+    '--evaluate_every=1',
+    '--steps_per_call=2',
+]
+
+
+@pytest.fixture(scope='module')
+def finished(launch, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('wide_to_thin') / 'run'
+    done = launch('wide_to_thin', *TINY, '--nobaseline', f'--run_dir={folder}')
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_whole_run_writes_its_report(finished):
+    folder, done = finished
+    report = json.loads((folder / 'report.json').read_text())
+    assert [(row['arm'], row['epochs']) for row in report['rows']] == [
+        ('teacher', 1),
+        ('student', 4),
+    ]
+    assert all(row['examples'] == 33 for row in report['rows'])
+    assert [stage['stage'] for stage in report['imitated']] == [1, 2, 3]
+    assert report['deployed'] == 'distill.seed0'
+    assert (folder / 'report.md').read_text() in done.stdout
+    for name in ('loss_by_epoch.png', 'accuracy_by_epoch.png'):
+        assert (folder / name).read_bytes().startswith(b'\x89PNG')
+
+
+def test_evaluate_gives_the_students_number(finished, launch, tmp_path):
+    folder, _ = finished
+    done = launch('evaluate', f'--run_dir={folder}', f'--output={tmp_path}/scores.json')
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    report = json.loads((folder / 'report.json').read_text())
+    assert scores['phase'] == 'distill.seed0'
+    assert scores['results'][0]['top1'] == report['rows'][1]['top1']
+
+
+def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
+    folder, _ = finished
+    flags = [
+        '--nobaseline',
+        '--teacher_epochs=0',
+        f'--teacher_weights={folder}/phases/teacher/network.keras',
+        '--distillation_epochs=0',
+        f'--run_dir={tmp_path}/run',
+    ]
+    done = launch('wide_to_thin', *TINY, *flags)
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        json.loads((run / 'report.json').read_text()) for run in (folder, tmp_path / 'run')
+    )
+    assert second['imitated'] == first['imitated']
+    assert [row['epochs'] for row in second['rows']] == [0, 3]
+    assert second['rows'][0]['top1'] == first['rows'][0]['top1']
+
+
+@pytest.mark.slow
+def test_baselines_and_seeds_may_come_later(launch, tmp_path):
+    flags = [*TINY, '--baseline', f'--run_dir={tmp_path}/run']
+    for seeds in ('0', '0,5,6'):
+        done = launch('wide_to_thin', *flags, f'--student_seeds={seeds}')
+        assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / 'run' / 'report.json').read_text())
+    assert len(report['rows']) == 1 + 3 * 4
+    assert {one['baseline'] for one in report['comparisons']} == {
+        'alone',
+        'alone_as_long',
+        'distilled',
+    }
+    assert 'told apart' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        (['--teacher='], '--teacher: expected the wide network'),
+        (['--teacher=resnet50:wide=4'], '--teacher=resnet50:wide=4: expected NAME:option=value'),
+        (['--teacher_epochs=0'], '--teacher_epochs=0: there are no --teacher_weights'),
+        (['--teacher_weights=none.h5'], '--teacher_weights=none.h5: there is no such file'),
+        (['--student_seeds=1,x'], '--student_seeds=x: expected whole numbers'),
+        (
+            ['--imitation_epochs=0', '--distillation_epochs=0'],
+            'all are 0, so that the thin network is not trained',
+        ),
+        (['--teacher=resnet14:stem=cifar'], 'cifar_resnet20 has 3 stages, its teacher 4'),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
+    refused = launch('wide_to_thin', *TINY, f'--run_dir={tmp_path}/run', *flags)
+    assert refused.returncode == 2
+    assert text in refused.stderr
+    assert refused.stderr.count('\n') == 1
+    assert not (tmp_path / 'run').exists()
