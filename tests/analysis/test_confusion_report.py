@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfnets.analysis import confusion_report
+from tfnets.analysis.figures import drawing
 
 NAMES = ['cat', 'dog, big', 'ant']
 # Two cats taken for dogs, one right; two dogs right; no ants, but one dog taken for one.
@@ -45,7 +46,8 @@ def test_files(tmp_path):
 @pytest.mark.parametrize('classes', [2, 40, 300])
 def test_a_picture_of_any_number_of_classes(tmp_path, classes):
     matrix = np.eye(classes, dtype=np.int64) * 7
-    confusion_report.plot(tmp_path / 'x.png', matrix, [f'${n}_{{' for n in range(classes)])
+    with drawing(tmp_path / 'x.png', (8, 7)) as axes:
+        confusion_report.draw(axes, matrix, [f'${n}_{{' for n in range(classes)])
     picture = np.asarray(Image.open(tmp_path / 'x.png').convert('RGB'))
     # The darkest blue of the map, which only full cells have, lies on the diagonal.
     full = np.argwhere((picture == [8, 48, 107]).all(-1))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfnets.analysis import run_comparison
+from tfnets.analysis.figures import drawing
 
 
 def line(phase, split, step, **numbers):
@@ -108,5 +109,6 @@ def test_runs_of_one_name_are_told_apart(folder, tmp_path):
 
 def test_the_picture_has_all_runs(folder, tmp_path):
     records = [run_comparison.read(folder)] * 2
-    run_comparison.plot(tmp_path / 'curves.png', records)
+    with drawing(tmp_path / 'curves.png', (9, 10), panels=3) as panels:
+        run_comparison.draw(panels, records)
     assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')

@@ -5,7 +5,8 @@ import io
 
 import numpy as np
 
-from tfnets.files import replacing, write_text
+from tfnets.analysis.figures import drawing
+from tfnets.files import write_text
 
 
 def confusion_matrix(labels, predicted, classes):
@@ -46,7 +47,9 @@ def write_report(folder, name, matrix, class_names):
     for path, rows in tables.items():
         write_text(path, _csv(rows))
     picture = folder / f'confusion_{name}.png'
-    plot(picture, matrix, class_names)
+    side = min(4 + 0.35 * len(matrix), 20)
+    with drawing(picture, (side + 1, side)) as axes:
+        draw(axes, matrix, class_names)
     return [*tables, picture]
 
 
@@ -63,27 +66,20 @@ def per_class(matrix, class_names):
     return rows
 
 
-def plot(path, matrix, class_names, most_named=60, most_counted=25):
+def draw(axes, matrix, class_names, most_named=60, most_counted=25):
     """Draws a confusion matrix; shades are shares of the photos of a class.
 
     Args:
-        path: pathlib.Path of the PNG.
+        axes: matplotlib.axes.Axes.
         matrix: what `confusion_matrix` answered.
         class_names: a name for each class.
         most_named: for more classes than these there is no room for names.
         most_counted: nor for counts in the cells.
     """
-    import matplotlib
-
-    matplotlib.use('agg')
-    from matplotlib import pyplot
-
     classes = len(matrix)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = min(4 + 0.35 * classes, 20)
-    figure, axes = pyplot.subplots(figsize=(side + 1, side), layout='constrained')
     image = axes.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
-    figure.colorbar(image, label='share of the photos of a class (%)', shrink=0.7)
+    axes.figure.colorbar(image, label='share of the photos of a class (%)', shrink=0.7)
     axes.set_xlabel('predicted class')
     axes.set_ylabel('true class')
     if classes <= most_named:
@@ -97,9 +93,6 @@ def plot(path, matrix, class_names, most_named=60, most_counted=25):
                 colour = 'white' if shares[row, column] > 0.6 else 'black'
                 place = {'ha': 'center', 'va': 'center', 'fontsize': 'small'}
                 axes.text(column, row, str(count), color=colour, **place)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    pyplot.close(figure)
 
 
 def _csv(rows):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from tfnets.files import read_json, replacing
+from tfnets.files import read_json
 from tfnets.models import registry
 from tfnets.training.record import read_metrics
 
@@ -206,19 +206,13 @@ def _shown(value, form, factor=1):
     return '' if value is None else form.format(value * factor)
 
 
-def plot(path, records):
+def draw(panels, records):
     """Draws loss, top-1 accuracy and learning rate over the epochs, all runs in each.
 
     Args:
-        path: pathlib.Path of the PNG.
+        panels: three matplotlib.axes.Axes.
         records: list of RunRecord, each with phases; of a single one the phases are named.
     """
-    import matplotlib
-
-    matplotlib.use('agg')
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(3, 1, figsize=(9, 10), sharex=True, layout='constrained')
     for number, (name, record) in enumerate(zip(names(records), records, strict=True)):
         colour = f'C{number % 10}'
         for phase in record.phases:
@@ -244,9 +238,6 @@ def plot(path, records):
     panels[2].set_xlabel('epochs, phases one after the other')
     for panel in panels:
         panel.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    pyplot.close(figure)
 
 
 def _draw(panels, phase, colour):

@@ -35,6 +35,7 @@ def check():
 def main():
     """Reads the runs, prints and writes the report."""
     from tfnets.analysis import run_comparison
+    from tfnets.analysis.figures import drawing
 
     folders = dict.fromkeys(map(pathlib.Path, FLAGS.run_dir))
     records = [run_comparison.read(folder) for folder in folders]
@@ -52,7 +53,8 @@ def main():
         text += f'\n{name}:\n\n{run_comparison.phase_table(record)}\n'
     print(text)
     output = pathlib.Path(FLAGS.output_dir or FLAGS.run_dir[0])
-    run_comparison.plot(output / 'curves.png', records)
+    with drawing(output / 'curves.png', (9, 10), panels=3) as panels:
+        run_comparison.draw(panels, records)
     write_text(output / 'curves.md', f'{text}\n![curves](curves.png)\n')
     print(f'written: {output}/curves.md\nwritten: {output}/curves.png')
 
