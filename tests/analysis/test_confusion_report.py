@@ -46,7 +46,7 @@ def test_files(tmp_path):
 @pytest.mark.parametrize('classes', [2, 40, 300])
 def test_a_picture_of_any_number_of_classes(tmp_path, classes):
     matrix = np.eye(classes, dtype=np.int64) * 7
-    with drawing(tmp_path / 'x.png', (8, 7)) as axes:
+    with drawing(tmp_path / 'x.png', confusion_report.size(classes)) as axes:
         confusion_report.draw(axes, matrix, [f'${n}_{{' for n in range(classes)])
     picture = np.asarray(Image.open(tmp_path / 'x.png').convert('RGB'))
     # The darkest blue of the map, which only full cells have, lies on the diagonal.

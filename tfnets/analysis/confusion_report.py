@@ -47,8 +47,7 @@ def write_report(folder, name, matrix, class_names):
     for path, rows in tables.items():
         write_text(path, _csv(rows))
     picture = folder / f'confusion_{name}.png'
-    side = min(4 + 0.35 * len(matrix), 20)
-    with drawing(picture, (side + 1, side)) as axes:
+    with drawing(picture, size(len(matrix))) as axes:
         draw(axes, matrix, class_names)
     return [*tables, picture]
 
@@ -64,6 +63,12 @@ def per_class(matrix, class_names):
         name = class_names[rival] if times else ''
         rows.append([class_names[label], photos, right, share, name, times])
     return rows
+
+
+def size(classes):
+    """Width and height in inches of the picture of so many classes."""
+    side = min(4 + 0.35 * classes, 20)
+    return side + 1, side
 
 
 def draw(axes, matrix, class_names, most_named=60, most_counted=25):
