@@ -38,13 +38,15 @@ def stopped(run, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """A folder of four images and two files that are none."""
+    """A folder of four images and three files that are none."""
     folder = tmp_path_factory.mktemp('images')
     rng = np.random.default_rng(0)
     (folder / 'within').mkdir()
     for name in ('1.png', '2.png', '4.png', 'within/5.png'):
         Image.fromarray(rng.integers(0, 256, (60, 70, 3), np.uint8)).save(folder / name)
     (folder / '3.jpg').write_bytes(b'no image')
+    Image.new('RGB', (300, 300)).save(folder / '4.jpg')
+    (folder / '4.jpg').write_bytes((folder / '4.jpg').read_bytes()[:1000])
     (folder / 'notes.txt').write_text('no image')
     return folder
 
@@ -130,6 +132,7 @@ def test_predict_answers_in_order_and_names_what_cannot_be_read(run, launch, ima
         f'{images}/gone.jpg: no images found',
         f'{images}/3.jpg: Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP '
         'required.',
+        f'{images}/4.jpg: jpeg::Uncompress failed. Invalid JPEG data or crop window.',
     ]
     for answer in (answers[0], answers[3]):
         shares = [row['probability'] for row in answer['top']]
@@ -203,7 +206,7 @@ def test_export_for_tensorflow_lite(stopped, launch, images, tmp_path):
     flags = ['--format=tflite', f'--output={output}', '--resolution=48', '--rounds=2']
     refused = launch('export', f'--run_dir={folder}', *flags, f'--images={images}')
     assert refused.returncode == 2
-    assert '1 of 5 files cannot be read' in refused.stderr
+    assert '2 of 6 files cannot be read' in refused.stderr
     assert not output.exists()
     done = launch('export', f'--run_dir={folder}', *flags, f'--images={images}/*.png')
     assert done.returncode == 0, done.stderr

@@ -110,7 +110,8 @@ class RunRecord:
     def test_top1(self):
         """Of the deployed network on the test split, at its own resolution; None if not there."""
         resolution = (read_json(self.path / 'inputs.json') or {}).get('resolution')
-        for row in self.report.get('results', []):
+        # Each recipe has a report of its own.
+        for row in self.report.get('results') or self.report.get('rows') or []:
             phase = row.get('phase', (row.get('phases') or [None])[-1])
             here = row.get('resolution', resolution) == resolution
             test = row.get('split', 'test') == 'test'

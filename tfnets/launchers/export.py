@@ -105,9 +105,12 @@ def _run():
 
 def main():
     """Writes the model, opens it again, compares and times it."""
-    app.import_tensorflow()
+    tf = app.import_tensorflow()
     from tfnets.analysis import export
     from tfnets.data import preprocessing
+
+    # Else a GPU multiplies float32 with ten bits of fraction, by far too few for TOLERANCE.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
     saved = saved_networks.find()
     network = saved.load()

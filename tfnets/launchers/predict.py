@@ -8,6 +8,7 @@ exit code is 1. A rotation noted in EXIF is not applied, as in training.
 """
 
 import contextlib
+import os
 import sys
 
 from absl import flags
@@ -47,6 +48,8 @@ def check(arguments):
 
 def main(arguments):
     """Answers photo by photo; exit code 1 if one could not be read."""
+    # What is wrong with a photo is said below, in one line; libjpeg would say it too.
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
     app.import_tensorflow()
     from tfnets.analysis import predictions
     from tfnets.data import preprocessing
