@@ -7,7 +7,6 @@ hold each step once.
 import json
 import math
 import os
-import pathlib
 import sys
 import time
 
@@ -17,6 +16,7 @@ import tqdm
 from absl import logging
 
 from tfnets.files import write_text
+from tfnets.training.record import read_metrics
 
 # What stands in a line of the record but is no curve.
 _NOT_DRAWN = ('phase', 'split', 'step', 'epoch', 'examples', 'top1_error')
@@ -102,22 +102,6 @@ class MetricsLog:
             for name, value in line.items():
                 if name not in _NOT_DRAWN and value is not None:
                     tf.summary.scalar(name, value, line['step'])
-
-
-def read_metrics(run_dir):
-    """Reads metrics.jsonl; a last line that was cut short is left out.
-
-    Args:
-        run_dir: folder of the run.
-
-    Returns:
-        List of dicts, empty if nothing was written yet.
-    """
-    path = pathlib.Path(run_dir) / 'metrics.jsonl'
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith('{') and line.endswith('}')]
 
 
 def _rounded(value):
