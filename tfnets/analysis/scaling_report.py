@@ -83,7 +83,9 @@ def draw_accuracies(axes, stages, plan, num_classes):
         plan: the recipe's settings.
         num_classes: size of the networks' output.
     """
-    axes.set_xscale('log')
+    axes.set_xscale('log', base=2)  # a step of phi is a step of the scale
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.margins(x=0.12)  # room for the names
     for stage in stages:
         if stage.name == 'rung':
             continue
@@ -104,7 +106,7 @@ def draw_accuracies(axes, stages, plan, num_classes):
             axes.annotate(name, point, (4, 4), textcoords='offset points', fontsize='x-small')
     axes.set_xlabel('multiply-adds of one image (millions), at the training resolution')
     axes.set_ylabel('top-1 accuracy on the validation split (%)')
-    axes.grid(alpha=0.3, which='both')
+    axes.grid(alpha=0.3)
     axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
 
 
@@ -123,7 +125,7 @@ def draw_curves(axes, curves):
     axes.set_xlabel('epochs')
     axes.set_ylabel('top-1 accuracy on the validation split (%)')
     axes.grid(alpha=0.3)
-    axes.legend(fontsize='small')
+    axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
 
 
 def _percent(points):
@@ -135,6 +137,13 @@ def _short(network, plan):
     if network in plan.candidates:
         return str(1 + list(plan.candidates).index(network))
     return f'phi = {network.phi:g}' if network.phi else network.model
+
+
+def _title(network, plan):
+    """What a table of its stage calls a network."""
+    if network in plan.candidates:
+        return f'{_short(network, plan)}: {scaling_costs.coefficients(network)}'
+    return _name(network)
 
 
 # -------------------------------------------------------------------------------------- text
@@ -165,7 +174,7 @@ class _Report:
 
     def _section(self, stage):
         title = f'## {_TITLES[stage.name]}: {stage.epochs:g} epochs'
-        lines = [title, '', self._table(stage), '', _verdict(stage), '']
+        lines = [title, '', self._table(stage), '', self._verdict(stage), '']
         for trial, reason in stage.failed.items():
             lines += [f'Failed: {trial.name}, {reason}', '']
         return lines
@@ -179,18 +188,15 @@ class _Report:
         if self._has_published:
             rows[0].append('AdamStein97 (%)')
         for one in stage.standings:
-            rows.append(self._row(stage, one, searched))
+            rows.append(self._row(stage, one))
         return table(rows)
 
-    def _row(self, stage, one, searched):
+    def _row(self, stage, one):
         network, plan = one.network, self._plan
         costs = scaling_costs.facts(network, plan.base, self._classes)
-        name = _name(network)
-        if searched:
-            name = f'{_short(network, plan)}: {scaling_costs.coefficients(network)}'
         ranks = dict.fromkeys((one.best_rank, one.worst_rank))
         return [
-            name,
+            _title(network, plan),
             costs[0],
             *costs[3:],
             f'{100 * one.mean:.2f} ± {100 * one.spread:.2f}',
@@ -201,6 +207,15 @@ class _Report:
             f'{one.minutes:.1f}',
             *([_published(network)] if self._has_published else []),
         ]
+
+    def _verdict(self, stage):
+        """What the table of a stage says, in a sentence."""
+        best, *others = stage.standings
+        if not others:
+            return f'On the validation split: {100 * best.mean:.2f} ± {100 * best.spread:.2f} %.'
+        like = [_title(one.network, self._plan) for one in others if one.best_rank == 1]
+        apart = f'not told apart from {"; ".join(like)}' if like else 'told apart from all others'
+        return f'The best is {_title(best.network, self._plan)}, {apart}.'
 
     def _tests(self):
         """The networks that came out, on the test split."""
@@ -251,10 +266,7 @@ class _Report:
                     for seed in one.scores
                 ]
                 points = [training_curves.curve(r, ['train'], 'validation', 'top1') for r in runs]
-                title = _name(one.network)
-                if one.network in self._plan.candidates:
-                    title = f'{_short(one.network, self._plan)}: {title}'
-                found.setdefault(kind, {})[title] = points
+                found.setdefault(kind, {})[_title(one.network, self._plan)] = points
         return found
 
     def numbers(self):
@@ -309,17 +321,6 @@ def _to_the_best(stage, one):
         return ''
     points = f'{100 * (one.mean - stage.best.mean):.2f}'
     return f'{points}, not told apart' if one.best_rank == 1 else points
-
-
-def _verdict(stage):
-    """What the table of a stage says, in a sentence."""
-    best, others = stage.best, [one for one in stage.standings[1:] if one.best_rank == 1]
-    if len(stage.standings) == 1:
-        return f'On the validation split: {100 * best.mean:.2f} ± {100 * best.spread:.2f} %.'
-    if not others:
-        return f'The best is {_name(best.network)}, told apart from all others.'
-    names = '; '.join(_name(one.network) for one in others)
-    return f'The best is {_name(best.network)}, not told apart from {names}.'
 
 
 def _published(network):

@@ -14,7 +14,7 @@ import sys
 from absl import flags
 
 from tfnets.data.presets import PRESETS
-from tfnets.errors import InputError, TrialsFailed
+from tfnets.errors import InputError
 from tfnets.launchers import (
     app,
     checks,
@@ -267,46 +267,50 @@ def main():
     plan = make_plan()
     values = common_flags.resolved()
     folder = run_folder.locate('compound_scaling', values, _CHANGEABLE)
-    if FLAGS.dry_run:
-        scaling_dry_run.show(plan, trial_runs.TrialRuns(folder))
-        return
-    run_folder.share(folder, 'compound_scaling', values, _CHANGEABLE)
     runs = trial_runs.TrialRuns(folder, Pool(folder, FLAGS.trials_at_once))
-    try:
-        failed = _one_trial(plan, runs) if FLAGS.trial is not None else _all(plan, runs, folder)
-    except TrialsFailed as error:
-        failed = {'none is left': error}
+    if FLAGS.dry_run:
+        scaling_dry_run.show(plan, runs)
+        return
+    scaling_stages.check(plan, runs, FLAGS.mode)
+    trial = None if FLAGS.trial is None else _numbered(plan, runs)
+    run_folder.share(folder, 'compound_scaling', values, _CHANGEABLE)
+    failed = _one(trial, runs) if trial else _all(plan, runs, folder)
     if failed:
-        reasons = '; '.join(f'{name}: {reason}' for name, reason in failed.items())
-        print(f'error: trials failed; {reasons}', file=sys.stderr)
+        print(f'error: {"; ".join(failed)}', file=sys.stderr)
         sys.exit(1)
 
 
-def _one_trial(plan, runs):
-    """Trains --trial; answers the reason if it failed, by its name."""
+def _numbered(plan, runs):
+    """The Trial that --trial names."""
     trials = scaling_stages.trials(plan, runs, FLAGS.mode[0])
     if FLAGS.trial >= len(trials):
         raise InputError(
             f'--trial={FLAGS.trial}: --mode={FLAGS.mode[0]} has {len(trials)}, 0 to '
-            f'{len(trials) - 1}'
+            f'{len(trials) - 1}; finals follow once these are finished'
         )
-    trial = trials[FLAGS.trial]
+    return trials[FLAGS.trial]
+
+
+def _one(trial, runs):
+    """Trains a trial; answers what went wrong, as a list of str."""
     scores, failed = runs.train([trial], wait=False)
     for score in scores.values():
         print(
             f'{trial.name}: top-1 {100 * score.top1:.2f} ± {100 * score.binomial:.2f} % on the '
             f'validation split, {score.minutes:.1f} minutes'
         )
-    return {trial.name: reason for trial, reason in failed.items()}
+    return _told(failed)
 
 
 def _all(plan, runs, folder):
-    """Runs the stages of --mode and writes the report; answers what failed, by the trial's name."""
-    stages = scaling_stages.run(plan, runs, FLAGS.mode)
+    """Runs the stages of --mode, writes the report; answers what went wrong, as a list of str."""
+    stages, error = scaling_stages.run(plan, runs, FLAGS.mode)
+    if not stages:
+        return [str(error)]
     chosen = [compound_scaling.trials_of(*pair) for pair in compound_scaling.tested(stages, plan)]
     tested, failed = runs.test(sum(chosen, []))
     tuned, untuned = {}, {}
-    if FLAGS.then_fixres and 'scale' in FLAGS.mode:
+    if FLAGS.then_fixres and 'scale' in FLAGS.mode and 'scale' in stages:
         (stage,) = stages['scale']
         tuned, untuned = runs.fine_tune(compound_scaling.trials_of(stage, stage.best))
     outcome = compound_scaling.Outcome(stages, tested, tuned)
@@ -316,7 +320,11 @@ def _all(plan, runs, folder):
     print(scaling_report.write_report(folder, outcome, plan, head, runs.num_classes(stages)))
     for stage in (stage for run in stages.values() for stage in run):
         failed |= stage.failed
-    return {trial.name: reason for trial, reason in (failed | untuned).items()}
+    return [*_told(failed | untuned), *([str(error)] if error else [])]
+
+
+def _told(failed):
+    return [f'{trial.name}: {reason}' for trial, reason in failed.items()]
 
 
 if __name__ == '__main__':

@@ -34,12 +34,14 @@ class Job:
 
     Attributes:
         name: of its claim and its log; jobs of the same name are never at work together.
+        purpose: what it does, in a word.
         launcher: its module in tfnets.launchers.
         flags: dict from a flag's name to its value, as text.
         is_done: function without arguments that tells whether there is nothing left to do.
     """
 
     name: str
+    purpose: str
     launcher: str
     flags: dict[str, str]
     is_done: Callable[[], bool]
@@ -61,7 +63,7 @@ class Pool:
 
     def __init__(self, folder, at_once):
         self._logs, self._claims = folder / 'logs', folder / '.claims'
-        self._environments = environments(at_once, visible_gpus())
+        self._at_once, self._environments = at_once, {}
         self._running = {}
 
     def run(self, jobs, wait=True):
@@ -80,6 +82,7 @@ class Pool:
         """
         for folder in (self._logs, self._claims):
             folder.mkdir(parents=True, exist_ok=True)
+        self._environments = environments(self._at_once, visible_gpus())
         pending, failed = list(jobs), {}
         news = _News()
         with preemption.deferred() as asked:
@@ -113,7 +116,7 @@ class Pool:
         with claim:  # the process has a copy
             if job.is_done():  # by somebody who has just ended
                 return True
-            logging.info('%s: started; its log is %s', job.name, self._log(job.name))
+            logging.info('%s: %s; its log is %s', job.name, job.purpose, self._log(job.name))
             with open(self._log(job.name), 'ab') as log:
                 process = subprocess.Popen(
                     job.command,
@@ -137,12 +140,12 @@ class Pool:
                 continue
             del self._running[job]
             if job.is_done():
-                logging.info('%s: done', job.name)
+                logging.info('%s: %s done', job.name, job.purpose)
             elif code == app.PREEMPTED:
                 raise Preempted(f'{job.name} was asked to end')
             else:
                 failed[job.name] = f'{_meaning(code)}: {_last_line(self._log(job.name))}'
-                logging.error('%s: failed, %s', job.name, failed[job.name])
+                logging.error('%s: %s failed, %s', job.name, job.purpose, failed[job.name])
         return failed
 
     def _end_all(self):

@@ -2,11 +2,29 @@
 
 import dataclasses
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, TrialsFailed
 from tfnets.launchers.trial_runs import Unfinished
 from tfnets.recipes import compound_scaling
 
 MODES = ('compare', 'search', 'scale')
+
+
+def check(plan, runs, modes):
+    """Refuses to scale where it is not known by what, and no search comes first.
+
+    Args:
+        plan: compound_scaling.Plan.
+        runs: trial_runs.TrialRuns.
+        modes: names of the stages to run.
+
+    Raises:
+        InputError: says what would help.
+    """
+    if 'scale' in modes and 'search' not in modes and not coefficients(plan, runs):
+        raise InputError(
+            '--mode=scale: the search in this folder is not finished, so that it is not known what '
+            'to scale by; finish it by --mode=search, or give --alpha, --beta and --gamma'
+        )
 
 
 def run(plan, runs, modes):
@@ -19,16 +37,9 @@ def run(plan, runs, modes):
 
     Returns:
         Dict from the names of MODES to the list of Stages of each, without those that are neither
-        asked for nor finished.
-
-    Raises:
-        InputError: if it is not known what to scale by.
+        asked for nor finished; and what ended the stages early, or None: that all trials of one
+        failed.
     """
-    if 'scale' in modes and 'search' not in modes and not coefficients(plan, runs):
-        raise InputError(
-            '--mode=scale: the search in this folder is not finished, so that it is not known what '
-            'to scale by; finish it by --mode=search, or give --alpha, --beta and --gamma'
-        )
     stages = {}
     for mode in MODES:
         train = runs.train if mode in modes else runs.read
@@ -36,9 +47,11 @@ def run(plan, runs, modes):
             found = _run_one(mode, train, plan, stages)
         except Unfinished:
             continue
+        except TrialsFailed as error:
+            return stages, error
         if found:
             stages[mode] = found
-    return stages
+    return stages, None
 
 
 def _run_one(mode, train, plan, stages):
@@ -71,20 +84,12 @@ def trials(plan, runs, mode):
 
     Returns:
         List of compound_scaling.Trial.
-
-    Raises:
-        InputError: if it is not known what to scale by.
     """
     if mode == 'compare':
         return compound_scaling.compare_trials(plan)
     if mode == 'search':
         return [*compound_scaling.candidate_trials(plan), *_finals(plan, runs)]
-    found = coefficients(plan, runs)
-    if not found:
-        raise InputError(
-            '--mode=scale: the search is not finished yet; give --alpha, --beta and --gamma'
-        )
-    return compound_scaling.scale_trials(plan, found)
+    return compound_scaling.scale_trials(plan, coefficients(plan, runs))
 
 
 def _finals(plan, runs):

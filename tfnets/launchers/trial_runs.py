@@ -3,7 +3,7 @@
 import functools
 import statistics
 
-from absl import flags
+from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.files import read_json
@@ -55,6 +55,13 @@ class TrialRuns:
             Preempted: after a SIGTERM; the same command goes on.
             InputError: if it was not to wait.
         """
+        logging.info(
+            '%s: %d trials, %d of them finished before%s',
+            trials[0].stage,
+            len(trials),
+            sum(self._is_trained(trial, rung) for trial in trials),
+            f'; up to validation {rung}' if rung else '',
+        )
         jobs = {trial: self._training(trial, rung) for trial in trials}
         failed = self._run(jobs, wait)
         done = [trial for trial in trials if trial not in failed]
@@ -76,7 +83,7 @@ class TrialRuns:
         if rung:
             settings['stop_after_validations'] = str(rung)
         is_done = functools.partial(self._is_trained, trial, rung)
-        return Job(trial.name, 'classification', settings, is_done)
+        return Job(trial.name, 'training', 'classification', settings, is_done)
 
     def _is_trained(self, trial, rung):
         if (self.folder(trial) / 'report.md').exists():
@@ -103,6 +110,7 @@ class TrialRuns:
         jobs = {
             trial: Job(
                 trial.name,
+                'test',
                 'classification',
                 {**self._flags(trial), 'test': 'true'},
                 functools.partial(self._tested, trial),
@@ -131,6 +139,7 @@ class TrialRuns:
         jobs = {
             trial: Job(
                 f'fixres.{trial.name}',
+                'fine-tuning',
                 'fixres',
                 self._finetuning_flags(trial, folder),
                 (folder / 'report.md').exists,
