@@ -33,7 +33,8 @@ def test_commands_have_flags_that_exist(command):
     launcher = words[2].rpartition('.')[2]
     names = {word.partition('=')[0].removeprefix('--') for word in words[3:]}
     text = (ROOT / 'tfnets' / 'launchers' / f'{launcher}.py').read_text()
-    text += (ROOT / 'tfnets' / 'launchers' / 'common_flags.py').read_text()
+    for shared in ('common_flags', 'finetuning_flags', 'train_and_test'):
+        text += (ROOT / 'tfnets' / 'launchers' / f'{shared}.py').read_text()
     for name in names - {'flagfile'}:
         assert re.search(rf"""['"}}]{name.removeprefix('finetune_')}['"]""", text), name
 

@@ -17,3 +17,7 @@ class Preempted(Exception):  # noqa: N818 - not an error: the run goes on later
 
 class NotFinite(Exception):  # noqa: N818
     """The loss became NaN or infinite."""
+
+
+class TrialsFailed(Exception):  # noqa: N818
+    """Trials of a search failed; what could be done without them is done."""

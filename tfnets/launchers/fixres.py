@@ -7,10 +7,17 @@ Writes report.md, report.json and a curve of accuracy against test resolution in
 
 from absl import flags
 
-from tfnets.data import preprocessing
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
-from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder
+from tfnets.launchers import (
+    app,
+    checks,
+    common_flags,
+    dry_run,
+    finetuning_flags,
+    objects,
+    run_folder,
+)
 
 FLAGS = flags.FLAGS
 
@@ -20,67 +27,24 @@ common_flags.define_splits()
 common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
 common_flags.define_training()
 common_flags.define_course('', 'Training', 30.0, 0.1)
-common_flags.define_course('finetune_', 'Fine-tuning, and its control', 10.0, 0.001, 'steps')
+finetuning_flags.define()
 common_flags.define_arithmetic()
 common_flags.define_devices()
 common_flags.define_run()
-flags.DEFINE_list(
-    'tune',
-    ['classifier_and_last_bn'],
-    'What is fine-tuned: classifier_and_last_bn (the official code), all, or both, with a comma.',
-)
-flags.DEFINE_enum(
-    'sigma',
-    'length',
-    ('length', 'area'),
-    "A training crop's size: the root of its share of the area (the paper), or that share itself "
-    '(the project AdamStein97).',
-)
-flags.DEFINE_string(
-    'test_resolution',
-    'sigma',
-    'Where to fine-tune: `sigma`, where objects look as large as in training; `validation`, where '
-    'the trained network does best there; or pixels.',
-)
-flags.DEFINE_integer(
-    'resolution_multiple',
-    1,
-    "Round the resolution of `sigma` to a multiple of it. A network's total stride is a good "
-    'choice: at other sizes its padding differs from training.',
-    lower_bound=1,
-)
-flags.DEFINE_list(
-    'resolutions',
-    [],
-    'Test resolutions in pixels; that of sigma, and that of training, are always among them.',
-)
-flags.DEFINE_bool('control', True, 'Also fine-tune for as long at the training resolution.')
 flags.DEFINE_bool(
     'high_resolution',
     False,
     'Also train at the test resolution all along, for about as much computing.',
 )
 flags.adopt_module_key_flags(common_flags)
+flags.adopt_module_key_flags(finetuning_flags)
 
 
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
     checks.model_and_input()
     checks.course('')
-    checks.course('finetune_')
-    for tune in FLAGS.tune or ['']:
-        if tune not in ('classifier_and_last_bn', 'all'):
-            raise InputError(f'--tune={tune}: expected classifier_and_last_bn, all, or both')
-    for text in FLAGS.resolutions:
-        checks.pixels('resolutions', text)
-    if FLAGS.test_resolution not in ('sigma', 'validation'):
-        checks.pixels('test_resolution', FLAGS.test_resolution)
-    if not preprocessing.parse(FLAGS.train_preprocessing, 224).crops:
-        raise InputError(
-            f'--train_preprocessing={FLAGS.train_preprocessing}: it shows objects at one size, so '
-            'that there is no size gap to mend; expected it to begin with a crop of random size, '
-            'decode_area_crop or decode_inception_crop'
-        )
+    finetuning_flags.check()
     if FLAGS.high_resolution and not FLAGS.epochs:
         raise InputError('--high_resolution: nothing to compare with, for --epochs=0')
     if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):

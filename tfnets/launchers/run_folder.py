@@ -18,12 +18,13 @@ from tfnets.files import copy, read_json, write_json, write_text
 from tfnets.launchers import common_flags
 
 
-def locate(launcher, values):
+def locate(launcher, values, changeable=()):
     """Finds the folder of the run that these flags ask for; makes nothing.
 
     Args:
         launcher: name of the launcher.
         values: dict of the resolved flags.
+        changeable: names of the launcher's own flags that may differ when a run is gone on with.
 
     Returns:
         pathlib.Path of the folder.
@@ -31,11 +32,11 @@ def locate(launcher, values):
     Raises:
         InputError: if the folder holds a run with other flags, or files that are no run's.
     """
-    asked = _identity(_as_text(values))
+    asked = _identity(as_text(values), changeable)
     folder = pathlib.Path(values.get('run_dir') or _default_folder(launcher, asked, values))
     run = read_json(folder / 'run.json')
     if run and not values.get('overwrite'):
-        _check_same(folder, _identity(run['flags']), asked)
+        _check_same(folder, _identity(run['flags'], changeable), asked)
     if not run and folder.exists() and any(map(_is_foreign, folder.iterdir())):
         raise InputError(
             f'--run_dir={folder}: there are files in it, but no run (no run.json); '
@@ -55,15 +56,48 @@ def occupy(folder, launcher, values):
     Raises:
         InputError: if another process is in it.
     """
-    start = _surroundings()
+    file = _open_lock(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _lock(folder)
-    except OSError as error:
-        raise InputError(f'--run_dir={folder}: cannot be written to ({error.strerror})') from None
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(
+            f'--run_dir={folder}: another process is running there; wait, or name another folder'
+        ) from None
     if values.get('overwrite'):
         _empty(folder)
-    shown = _as_text({**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False})
+    _write_start(folder, launcher, values)
+
+
+def share(folder, launcher, values, changeable=()):
+    """Makes the run's folder, or goes on in it beside others who `share` it.
+
+    Args:
+        folder: what `locate` answered.
+        launcher: name of the launcher.
+        values: dict of the resolved flags; with 'overwrite' what is in the folder is deleted.
+        changeable: as in `locate`.
+
+    Raises:
+        InputError: if it is to be deleted while another process is in it, or somebody has just made
+            it with other flags.
+    """
+    if values.get('overwrite'):
+        occupy(folder, launcher, values)
+    file = _open_lock(folder)
+    while read_json(folder / 'run.json') is None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write_start(folder, launcher, values)
+        except BlockingIOError:  # somebody else is making it
+            time.sleep(0.05)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    locate(launcher, {**values, 'run_dir': folder, 'overwrite': False}, changeable)
+
+
+def _write_start(folder, launcher, values):
+    """Notes in run.json and flags.cfg what was asked for, and this start of it."""
+    start = _surroundings()
+    shown = as_text({**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False})
     run = read_json(folder / 'run.json') or {'launcher': launcher, 'flags': shown, 'starts': []}
     write_json(folder / 'run.json', {**run, 'starts': [*run['starts'], start]})
     lines = [f'# python -m tfnets.launchers.{launcher} --flagfile={folder}/flags.cfg']
@@ -126,13 +160,15 @@ def _default_folder(launcher, asked, values):
     return f'runs/{launcher}-{hashlib.sha1(text.encode()).hexdigest()[:10]}'
 
 
-def _as_text(values):
+def as_text(values):
+    """Flags by name, their values as they stand in a flagfile."""
     return {name: _text(value) for name, value in sorted(values.items())}
 
 
-def _identity(flags):
+def _identity(flags, changeable=()):
     """The flags that make a run what it is."""
-    return {k: v for k, v in flags.items() if k not in common_flags.CHANGEABLE}
+    changeable = {*common_flags.CHANGEABLE, *changeable}
+    return {k: v for k, v in flags.items() if k not in changeable}
 
 
 def _text(value):
@@ -158,19 +194,16 @@ def _check_same(folder, before, asked):
         )
 
 
-_locks = []
+_locks = {}
 
 
-def _lock(folder):
-    """Holds the folder until the process ends, however it ends."""
-    file = open(folder / '.lock', 'w')  # noqa: SIM115 - held as long as the process lives
+def _open_lock(folder):
+    """The file of a folder's lock, open until the process ends, however it ends; makes both."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise InputError(
-            f'--run_dir={folder}: another process is running there; wait, or name another folder'
-        ) from None
-    _locks.append(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        return _locks.setdefault(folder, open(folder / '.lock', 'w'))
+    except OSError as error:
+        raise InputError(f'--run_dir={folder}: cannot be written to ({error.strerror})') from None
 
 
 def _surroundings():

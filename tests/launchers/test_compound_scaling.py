@@ -1,0 +1,235 @@
+"""python -m tfnets.launchers.compound_scaling: plans, single trials, whole and killed stories."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+FLAGS = pathlib.Path(__file__).parents[2] / 'flags' / 'compound_scaling'
+SIX = '1.2:1.05:1.23,1.2:1.23:1.05,1.4:1.02:1.17,1.4:1.05:1.14,1.4:1.14:1.05,1.4:1.17:1.02'
+TINY = [
+    '--resolution=32',
+    '--train_split=train[:57]',
+    '--validation_split=validation',
+    '--test_split=test[:57]',
+    '--epochs=2',
+    '--evaluate_every=1',
+    '--batch_size=16',
+    '--steps_per_call=2',
+]
+
+
+@pytest.mark.parametrize(
+    ('flags', 'expected'),
+    [
+        (
+            [f'--candidates={SIX}', '--num_classes=2', '--phi=7'],
+            ['49,394', '53,715', '70,074', '63,251', '64,974', '75,536', '77,412', '136,061'],
+        ),
+        (
+            [
+                *('--mode=scale', '--model=efficientnet', '--num_classes=1000', '--phi=7'),
+                *('--alpha=1.2', '--beta=1.1', '--gamma=1.15'),
+            ],
+            ['5,288,548', '9,109,994', '7,794,184', '66,347,960', '37,745.88'],
+        ),
+    ],
+)
+def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expected):
+    start = time.monotonic()
+    done = launch('compound_scaling', *flags, '--dry_run', f'--run_dir={tmp_path}/run')
+    assert time.monotonic() - start < 10
+    assert done.returncode == 0, done.stderr
+    for text in [*(f'| phi = {phi} |' for phi in range(8)), *expected]:
+        assert text in done.stdout
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        (['--mode=explore'], '--mode=explore: expected compare, search, scale'),
+        (['--mode=search'], '--candidates: expected'),
+        (['--mode=search', '--candidates=1.2:1.1'], '--candidates=1.2:1.1: expected alpha:beta'),
+        (['--mode=search', '--candidates=2:2:2'], '--candidates: alpha * beta**2 * gamma**2 is 32'),
+        (['--mode=search', f'--candidates={SIX},1.2:1.05:1.23'], 'one is named twice'),
+        (['--mode=search', '--grid_step=0.9', '--tolerance=0.01'], 'has 0 candidates'),
+        (['--mode=search', '--grid_step=0.1', f'--candidates={SIX}'], 'expected one of them'),
+        (['--mode=search', f'--candidates={SIX}', '--halving=1'], '--halving=1'),
+        (['--mode=scale', f'--candidates={SIX}'], '--phi: expected'),
+        (['--mode=scale', '--phi=2', '--alpha=1.2'], 'expected all three'),
+        (['--mode=scale', '--phi=2'], '--alpha, --beta, --gamma: expected them'),
+        (['--mode=scale', '--phi=2', f'--candidates={SIX}'], 'the search in this folder is not'),
+        (['--mode=compare', '--bases=mbconv_a,resnet50'], '--model=resnet50: it has no compound'),
+        (['--mode=compare', '--bases=mbconv_a,mbconv_a'], '--bases: mbconv_a is named twice'),
+        (['--mode=compare', '--seeds=0,-1'], '--seeds=-1'),
+        (['--mode=compare', '--trial=6'], '--trial=6: --mode=compare has 3, 0 to 2'),
+        (['--trial=0', '--phi=1', f'--candidates={SIX}'], 'of which --mode'),
+        (
+            ['--mode=search', '--trial=0', '--halving=3', f'--candidates={SIX}'],
+            '--trial: --halving decides',
+        ),
+        (['--mode=compare', '--compare_epochs=1', '--warmup_epochs=1'], '1 epochs of compare'),
+        (['--mode=compare', '--last_validations=9'], '--last_validations=9: compare has 8'),
+        (['--mode=compare', '--model=resnet50'], '--model=resnet50: it has no compound scaling'),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
+    start = time.monotonic()
+    refused = launch('compound_scaling', f'--run_dir={tmp_path}/run', *flags)
+    assert refused.returncode == 2, refused.stderr
+    assert text in refused.stderr
+    assert refused.stderr.startswith('error: ')
+    assert refused.stderr.count('\n') == 1
+    assert not (tmp_path / 'run').exists()
+    assert time.monotonic() - start < 10
+
+
+def test_one_trial_is_an_ordinary_run(launch, tmp_path):
+    flags = [*TINY, '--mode=compare', f'--run_dir={tmp_path}/run', '--seeds=3,4', '--trial=5']
+    done = launch('compound_scaling', *flags)
+    assert done.returncode == 0, done.stderr
+    assert 'compare.mbconv_c.seed4: top-1' in done.stdout
+    (trial,) = (tmp_path / 'run' / 'trials').iterdir()
+    report = json.loads((trial / 'report.json').read_text())
+    assert report['results'] == []  # the test split is left alone
+    run = json.loads((trial / 'run.json').read_text())
+    assert run['launcher'] == 'classification'
+    flags_of_trial = {
+        name: run['flags'][name] for name in ('model', 'seed', 'epochs', 'resolution')
+    }
+    assert flags_of_trial == {
+        **{'model': 'mbconv_c', 'seed': '4'},
+        **{'epochs': '2.0', 'resolution': '32'},
+    }
+    again = launch('compound_scaling', *flags)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    scored = launch('evaluate', f'--run_dir={trial}', '--split=validation')
+    assert scored.returncode == 0, scored.stderr
+    assert f'| 32 | {100 * report["validation"]["top1"]:.2f} ±' in scored.stdout
+    other = launch('compound_scaling', *flags, '--learning_rate=1')
+    assert other.returncode == 2
+    assert '--learning_rate was 0.001, is 1.0' in other.stderr
+
+
+# ----------------------------------------------------------------------------- whole stories
+
+
+def start(folder, *flags):
+    command = [sys.executable, '-m', 'tfnets.launchers.compound_scaling', *TINY, *flags]
+    return subprocess.Popen(
+        [*command, f'--run_dir={folder}'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+    )
+
+
+def table(folder):
+    """All of a report but how long it took, where and when."""
+    report = json.loads((folder / 'report.json').read_text())
+    del report['run'], report['fixres']
+    for stage in report['stages']:
+        for standing in stage['standings']:
+            for score in standing['seeds'].values():
+                del score['minutes']
+    return report
+
+
+def starts(folder):
+    """How often each trial was started."""
+    return {
+        path.parent.name: len(json.loads(path.read_text())['starts'])
+        for path in folder.glob('trials/*/run.json')
+    }
+
+
+COMPARE = ['--mode=compare', '--bases=mbconv_a,mbconv_c', '--seeds=0,1', '--epochs=12']
+
+
+@pytest.mark.slow
+def test_killed_and_shared_it_repeats_no_finished_trial_and_ends_with_the_same_table(tmp_path):
+    whole = start(tmp_path / 'whole', *COMPARE)
+    assert whole.wait(600) == 0, whole.stderr.read()
+    trained_and_tested = starts(tmp_path / 'whole')
+    assert len(trained_and_tested) == 4
+
+    folder = tmp_path / 'killed'
+    killed = start(folder, *COMPARE)
+    second = folder / 'trials' / 'compare.mbconv_c.seed0' / 'metrics.jsonl'
+    while not second.exists():
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not second.with_name('report.md').exists()
+
+    # It goes on, and another launcher, as of another host, takes a share.
+    both = [start(folder, *COMPARE) for _ in range(2)]
+    for one in both:
+        assert one.wait(600) == 0, one.stderr.read()
+    assert table(folder) == table(tmp_path / 'whole')
+    trained_and_tested['compare.mbconv_c.seed0'] += 1
+    assert starts(folder) == trained_and_tested
+
+
+@pytest.mark.slow
+def test_sigterm_reaches_the_trials_and_has_a_code_of_its_own(tmp_path):
+    folder = tmp_path / 'run'
+    process = start(folder, *COMPARE, '--trials_at_once=2', '--epochs=400')
+    while len(list(folder.glob('trials/*/metrics.jsonl'))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+    assert len(list(folder.glob('trials/*/phases/train/checkpoints/step-*.index'))) == 2
+
+
+@pytest.mark.slow
+def test_the_whole_story_with_a_trial_that_fails(launch, tmp_path):
+    folder = tmp_path / 'run'
+    flags = [
+        *(*TINY, f'--run_dir={folder}', '--trials_at_once=2'),
+        *('--bases=mbconv_a,mbconv_c', '--candidates=1.2:1.05:1.23,1.4:1.05:1.14', '--phi=1.5'),
+        *('--halving=2', '--then_fixres', '--tune=all', '--nocontrol'),
+        *('--test_resolution=48', '--finetune_epochs=1'),
+    ]
+    one = launch('compound_scaling', *flags, '--mode=compare', '--trial=1')
+    assert one.returncode == 0, one.stderr
+    broken = folder / 'trials' / 'compare.mbconv_a.seed0'
+    broken.mkdir()
+    (broken / 'precious').touch()
+    told = launch('compound_scaling', *flags)
+    assert told.returncode == 1
+    assert 'compare.mbconv_a.seed0: exit code 2: error: --run_dir=' in told.stderr
+    report = json.loads((folder / 'report.json').read_text())
+    assert list(report['stages'][0]['failed']) == ['compare.mbconv_a.seed0']
+    stages = {stage['stage']: len(stage['standings']) for stage in report['stages']}
+    assert stages == {'compare': 1, 'rung': 2, 'search': 1, 'scale': 1}
+    assert [row['examples'] for row in report['test']] == [57] * 3
+    (fixres,) = report['fixres'].values()
+    tuned = json.loads((pathlib.Path(fixres) / 'report.json').read_text())
+    assert tuned['deployed'] == 'finetune_all'
+    # It begins with the scaled network as it is.
+    (scaled,) = (row for row in report['test'] if row['trial'].startswith('scale.'))
+    before = next(row for row in tuned['results'] if row['phase'] == 'train')
+    assert (before['top1'], before['resolution']) == (scaled['top1'], scaled['resolution'])
+    text = (folder / 'report.md').read_text()
+    assert text in told.stdout
+    for name in ('accuracy_by_macs', 'curves_compare', 'curves_search', 'curves_scale'):
+        assert (folder / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+        assert f']({name}.png)' in text
+
+    before = starts(folder)
+    (broken / 'precious').unlink()
+    mended = launch('compound_scaling', *flags)
+    assert mended.returncode == 0, mended.stderr
+    after = starts(folder)
+    del after['compare.mbconv_a.seed0']
+    assert after == before

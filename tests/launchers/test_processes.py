@@ -1,0 +1,180 @@
+"""Jobs as processes: claims, room, failures, ends; with processes that only write and wait."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tfnets.errors import InputError, Preempted
+from tfnets.launchers import processes
+from tfnets.launchers.processes import Pool
+from tfnets.training import preemption
+
+# Notes when it began and ended in a file of its name, waits for a file, and may fail.
+WORKER = textwrap.dedent("""
+    import os, pathlib, signal, sys, time
+    folder, name, wants, code = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+    note = lambda word: open(folder / 'notes', 'a').write(f'{name} {word}\\n')
+    signal.signal(signal.SIGTERM, lambda *_: (note('terminated'), os._exit(75)))
+    note('began')
+    while wants and not (folder / wants).exists():
+        time.sleep(0.02)
+    print('last words')
+    note('ended')
+    if code == '0':
+        (folder / f'{name}.done').touch()
+    sys.exit(int(code))
+""")
+
+
+class Worker(processes.Job):
+    """A job that is no launcher."""
+
+    @property
+    def command(self):
+        return [sys.executable, '-c', WORKER, *self.flags.values()]
+
+
+@pytest.fixture
+def job(tmp_path):
+    def make(name, wants='', code=0):
+        flags = {'folder': str(tmp_path), 'name': name, 'wants': wants, 'code': str(code)}
+        return Worker(name, 'work', '', flags, (tmp_path / f'{name}.done').exists)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(processes, '_POLL_SECONDS', 0.02)
+
+
+def notes(folder):
+    path = folder / 'notes'
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for(condition):
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < 30
+        time.sleep(0.01)
+
+
+def test_one_after_the_other_and_each_only_once(tmp_path, job):
+    jobs = [job('a'), job('b'), job('c')]
+    assert Pool(tmp_path, 1).run(jobs) == {}
+    assert notes(tmp_path) == [f'{name} {word}' for name in 'abc' for word in ('began', 'ended')]
+    assert Pool(tmp_path, 1).run([*jobs, job('d')]) == {}
+    assert notes(tmp_path)[6:] == ['d began', 'd ended']
+    assert (tmp_path / 'logs' / 'a.txt').read_text() == 'last words\n'
+
+
+def test_several_at_once(tmp_path, job):
+    # Each waits for what the next one does; one at a time they would wait for ever.
+    assert Pool(tmp_path, 3).run([job('a', 'b.done'), job('b', 'c.done'), job('c')]) == {}
+
+
+def test_what_fails_is_told_and_does_not_stop_the_others(tmp_path, job):
+    failed = Pool(tmp_path, 1).run([job('a', code=3), job('b')])
+    assert failed == {'a': 'exit code 3: last words'}
+    assert (tmp_path / 'b.done').exists()
+
+
+def test_a_claim_is_the_processs_not_the_launchers(tmp_path, job):
+    """While one pool has a job at work another neither starts nor forgets it."""
+    code = textwrap.dedent(f"""
+        import pathlib, sys
+        sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
+        from tfnets.launchers import processes
+        class Worker(processes.Job):
+            command = {job('a', 'go').command!r}
+        folder = pathlib.Path({str(tmp_path)!r})
+        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, (folder / 'a.done').exists)])
+    """)
+    other = subprocess.Popen([sys.executable, '-c', code])
+    try:
+        wait_for(lambda: notes(tmp_path) == ['a began'])
+        with pytest.raises(InputError, match='a: another process is at work on it'):
+            Pool(tmp_path, 1).run([job('a', 'go')], wait=False)
+        subprocess.Popen(
+            [
+                sys.executable,
+                '-c',
+                f'import time; time.sleep(1); open({str(tmp_path / "go")!r}, "w")',
+            ]
+        )
+        assert Pool(tmp_path, 2).run([job('a', 'go'), job('b')]) == {}
+        assert sorted(notes(tmp_path)) == ['a began', 'a ended', 'b began', 'b ended']
+    finally:
+        assert other.wait(30) == 0
+
+
+def test_when_the_launcher_is_killed_its_processes_are_asked_to_end(tmp_path, job):
+    code = textwrap.dedent(f"""
+        import pathlib, sys
+        sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
+        from tfnets.launchers import processes
+        class Worker(processes.Job):
+            command = {job('a', 'never').command!r}
+        folder = pathlib.Path({str(tmp_path)!r})
+        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, bool)])
+    """)
+    launcher = subprocess.Popen([sys.executable, '-c', code])
+    wait_for(lambda: notes(tmp_path) == ['a began'])
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    wait_for(lambda: notes(tmp_path) == ['a began', 'a terminated'])
+    # And the claim ends with the process.
+    assert Pool(tmp_path, 1).run([job('a')]) == {}
+
+
+def test_a_sigterm_reaches_the_processes(tmp_path, job, monkeypatch):
+    old = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    preemption.install()
+    try:
+        jobs = [job('a', 'never'), job('b', 'never'), job('c')]
+        pid = os.getpid()
+        code = f'import os, time; time.sleep(1.5); os.kill({pid}, 15)'
+        subprocess.Popen([sys.executable, '-c', code])
+        with pytest.raises(Preempted, match='2 processes'):
+            Pool(tmp_path, 2).run(jobs)
+    finally:
+        signal.signal(signal.SIGTERM, old[0])
+        signal.signal(signal.SIGINT, old[1])
+    assert sorted(notes(tmp_path)) == ['a began', 'a terminated', 'b began', 'b terminated']
+
+
+def test_a_process_that_was_asked_to_end_ends_the_launcher(tmp_path, job):
+    with pytest.raises(Preempted, match='a was asked to end'):
+        Pool(tmp_path, 1).run([job('a', code=75), job('b')])
+    assert not (tmp_path / 'b.done').exists()
+
+
+@pytest.mark.parametrize(
+    ('at_once', 'gpus', 'shares'),
+    [
+        (1, ['0', '1'], [None]),
+        (2, [], [None, None]),
+        (2, ['0', '1', '2', '3'], ['0,2', '1,3']),
+        (3, ['4', '5'], ['4', '5', '4']),
+    ],
+)
+def test_gpus_are_shared_out(at_once, gpus, shares):
+    environments = processes.environments(at_once, gpus)
+    assert list(environments) == list(range(at_once))
+    found = [environments[slot].get('CUDA_VISIBLE_DEVICES') for slot in environments]
+    assert found == shares
+    grows = {environment.get('TF_FORCE_GPU_ALLOW_GROWTH') for environment in environments.values()}
+    assert grows == ({'true'} if at_once > len(gpus) > 0 else {None})
+
+
+def test_visible_gpus(monkeypatch):
+    for value, found in {'0,GPU-1': ['0', 'GPU-1'], '': [], '-1': []}.items():
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', value)
+        assert processes.visible_gpus() == found

@@ -1,0 +1,351 @@
+"""The report of a compound scaling: what was compared, found and scaled, and what is told apart.
+
+Beside it stand the numbers of the project that the hand-made networks come from.
+"""
+
+import dataclasses
+import statistics
+
+from tfnets.analysis import scaling_costs, training_curves
+from tfnets.analysis.figures import drawing
+from tfnets.analysis.markdown import head_lines, table
+from tfnets.files import read_json, write_json, write_text
+from tfnets.training.record import read_metrics
+
+_TITLES = {
+    'compare': 'Base networks',
+    'rung': 'Candidates, on the way',
+    'search': 'Candidates',
+    'final': 'The best candidates, trained for longer',
+    'scale': 'The scaled network',
+}
+_LABELS = {
+    'compare': 'base networks',
+    'search': 'candidates',
+    'final': 'best candidates again',
+    'scale': 'scaled',
+}
+# AdamStein97/Efficient-Network-Scaling-with-Test-Resolution-Fine-Tuning, readme.md, sections 4.1, 5
+# and 7: top-1 (%) of the last epoch, of one run.
+_PUBLISHED_DATA = 'cats_vs_dogs'
+_PUBLISHED_BASES = {'mbconv_a': 68.47, 'mbconv_b': 81.75, 'mbconv_c': 84.48}
+_PUBLISHED_SCALED = {
+    (1.2, 1.05, 1.23, 1): 89.09,
+    (1.2, 1.23, 1.05, 1): 87.88,
+    (1.4, 1.02, 1.17, 1): 89.09,
+    (1.4, 1.05, 1.14, 1): 87.95,
+    (1.4, 1.14, 1.05, 1): 85.64,
+    (1.4, 1.17, 1.02, 1): 85.58,
+    (1.2, 1.05, 1.23, 4): 89.77,
+}
+_ABOUT_PUBLISHED = (
+    "AdamStein97's numbers are of one run and of its last epoch, after 100 epochs (phi = 4: 150), "
+    'on a test set that it chose by and that leaked into training: the split was drawn anew each '
+    'epoch. They stand there to be looked up, not to be compared with. In its logs the last 20 '
+    'epochs have medians of 81.7 (A), 81.1 (B) and 82.9 % (C).'
+)
+
+
+def write_report(folder, outcome, plan, head, num_classes):
+    """Writes report.md, report.json, accuracy_by_macs.png and curves_STAGE.png.
+
+    Args:
+        folder: pathlib.Path of the search, with its trials.
+        outcome: what came out: stages, tested, tuned.
+        plan: the recipe's settings: base, candidates, phi.
+        head: dict of what the run was: flagfile, data, hardware and the like.
+        num_classes: size of the networks' output.
+
+    Returns:
+        The text of report.md.
+    """
+    report = _Report(outcome, plan, head, num_classes)
+    with drawing(folder / 'accuracy_by_macs.png') as axes:
+        draw_accuracies(axes, report.stages, plan, num_classes)
+    for name, curves in report.curves(folder).items():
+        with drawing(folder / f'curves_{name}.png') as axes:
+            draw_curves(axes, curves)
+    text = report.text()
+    write_json(folder / 'report.json', report.numbers())
+    write_text(folder / 'report.md', text)
+    return text
+
+
+# ---------------------------------------------------------------------------------- pictures
+
+
+def draw_accuracies(axes, stages, plan, num_classes):
+    """Draws accuracy on the validation split against multiply-adds, of all trials.
+
+    Args:
+        axes: matplotlib.axes.Axes.
+        stages: list of the recipe's Stages; those of a rung are left out.
+        plan: the recipe's settings.
+        num_classes: size of the networks' output.
+    """
+    axes.set_xscale('log', base=2)  # a step of phi is a step of the scale
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.margins(x=0.12)  # room for the names
+    for stage in stages:
+        if stage.name == 'rung':
+            continue
+        macs = [one.network.cost(num_classes).macs / 1e6 for one in stage.standings]
+        axes.errorbar(
+            macs,
+            [100 * one.mean for one in stage.standings],
+            yerr=[100 * one.spread for one in stage.standings],
+            label=f'{_LABELS[stage.name]}, {stage.epochs:g} epochs',
+            linestyle='',
+            marker='o',
+            markersize=4,
+            capsize=2,
+        )
+        for x, one in zip(macs, stage.standings, strict=True):
+            name = _short(one.network, plan)
+            point = (x, 100 * one.mean)
+            axes.annotate(name, point, (4, 4), textcoords='offset points', fontsize='x-small')
+    axes.set_xlabel('multiply-adds of one image (millions), at the training resolution')
+    axes.set_ylabel('top-1 accuracy on the validation split (%)')
+    axes.grid(alpha=0.3)
+    axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
+
+
+def draw_curves(axes, curves):
+    """Draws top-1 on the validation split against epochs: each seed thin, their mean thick.
+
+    Args:
+        axes: matplotlib.axes.Axes.
+        curves: dict from a network's name to what `training_curves.curve` answers for each seed.
+    """
+    for number, (name, seeds) in enumerate(curves.items()):
+        for points in seeds if len(seeds) > 1 else []:
+            axes.plot(*zip(*_percent(points), strict=True), f'C{number}', linewidth=0.5, alpha=0.5)
+        points = _percent(training_curves.mean(seeds))
+        axes.plot(*zip(*points, strict=True), f'C{number}', label=name, marker='o', markersize=3)
+    axes.set_xlabel('epochs')
+    axes.set_ylabel('top-1 accuracy on the validation split (%)')
+    axes.grid(alpha=0.3)
+    axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
+
+
+def _percent(points):
+    return [(epoch, 100 * top1) for epoch, top1 in points]
+
+
+def _short(network, plan):
+    """What a picture calls a network: candidates by their number in the table."""
+    if network in plan.candidates:
+        return str(1 + list(plan.candidates).index(network))
+    return f'phi = {network.phi:g}' if network.phi else network.model
+
+
+def _title(network, plan):
+    """What a table of its stage calls a network."""
+    if network in plan.candidates:
+        return f'{_short(network, plan)}: {scaling_costs.coefficients(network)}'
+    return _name(network)
+
+
+# -------------------------------------------------------------------------------------- text
+
+
+class _Report:
+    """The parts of a report."""
+
+    def __init__(self, outcome, plan, head, num_classes):
+        self.stages = [stage for run in outcome.stages.values() for stage in run]
+        self._outcome, self._plan, self._head = outcome, plan, head
+        self._classes = num_classes
+        self._has_published = head['data'].startswith(_PUBLISHED_DATA)
+
+    def text(self):
+        """All of report.md."""
+        lines = [f'# Compound scaling of {self._plan.base.model}', '', *head_lines(self._head), '']
+        for stage in self.stages:
+            lines += self._section(stage)
+        lines += self._tests() if self._outcome.tested else []
+        for trial, folder in self._outcome.tuned.items():
+            lines += _fine_tuning(trial, folder)
+        lines += ['## How to read this', '', *self._remarks(), '']
+        lines += ['![accuracy against multiply-adds](accuracy_by_macs.png)', '']
+        for name in dict.fromkeys(map(_folder_stage, self.stages)):
+            lines += [f'![{_LABELS[name]}: learning curves](curves_{name}.png)', '']
+        return '\n'.join(lines)
+
+    def _section(self, stage):
+        title = f'## {_TITLES[stage.name]}: {stage.epochs:g} epochs'
+        lines = [title, '', self._table(stage), '', self._verdict(stage), '']
+        for trial, reason in stage.failed.items():
+            lines += [f'Failed: {trial.name}, {reason}', '']
+        return lines
+
+    def _table(self, stage):
+        """The standings of a stage."""
+        searched = stage.name in ('rung', 'search', 'final')
+        rows = [['alpha, beta, gamma' if searched else 'network']]
+        rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', 'top-1 (%)', '± is']
+        rows[0] += ['each seed (%)', 'rank', 'to the best', 'minutes']
+        if self._has_published:
+            rows[0].append('AdamStein97 (%)')
+        for one in stage.standings:
+            rows.append(self._row(stage, one))
+        return table(rows)
+
+    def _row(self, stage, one):
+        network, plan = one.network, self._plan
+        costs = scaling_costs.facts(network, plan.base, self._classes)
+        ranks = dict.fromkeys((one.best_rank, one.worst_rank))
+        return [
+            _title(network, plan),
+            costs[0],
+            *costs[3:],
+            f'{100 * one.mean:.2f} ± {100 * one.spread:.2f}',
+            'deviation' if (one.deviation or 0) > one.binomial else 'binomial',
+            ', '.join(f'{seed}: {100 * s.top1:.2f}' for seed, s in one.scores.items()),
+            ' to '.join(map(str, ranks)),
+            _to_the_best(stage, one),
+            f'{one.minutes:.1f}',
+            *([_published(network)] if self._has_published else []),
+        ]
+
+    def _verdict(self, stage):
+        """What the table of a stage says, in a sentence."""
+        best, *others = stage.standings
+        if not others:
+            return f'On the validation split: {100 * best.mean:.2f} ± {100 * best.spread:.2f} %.'
+        like = [_title(one.network, self._plan) for one in others if one.best_rank == 1]
+        apart = f'not told apart from {"; ".join(like)}' if like else 'told apart from all others'
+        return f'The best is {_title(best.network, self._plan)}, {apart}.'
+
+    def _tests(self):
+        """The networks that came out, on the test split."""
+        rows = [['network', 'trained for', 'px', 'top-1 (%)', '± is', 'each seed (%)', 'photos']]
+        groups = {}
+        for trial, numbers in self._outcome.tested.items():
+            key = (trial.stage, trial.network, trial.epochs)
+            groups.setdefault(key, {})[trial.seed] = numbers
+        for (_, network, epochs), seeds in groups.items():
+            top1 = [numbers['top1'] for numbers in seeds.values()]
+            deviation = statistics.stdev(top1) if len(top1) > 1 else 0.0
+            binomial = max(numbers['top1_error'] for numbers in seeds.values())
+            rows.append(
+                [
+                    _name(network),
+                    f'{epochs:g} epochs',
+                    str(network.config.resolution),
+                    f'{100 * statistics.fmean(top1):.2f} ± {100 * max(deviation, binomial):.2f}',
+                    'deviation' if deviation > binomial else 'binomial',
+                    ', '.join(f'{seed}: {100 * n["top1"]:.2f}' for seed, n in seeds.items()),
+                    str(next(iter(seeds.values()))['examples']),
+                ]
+            )
+        return ['## On the test split', '', table(rows), '']
+
+    def _remarks(self):
+        lines = [
+            'Accuracies are on the validation split where nothing else is said; the test split '
+            'was scored once, for the networks that came out. ± is the spread: the larger of the '
+            'standard deviation over the seeds and of the standard error of a binomial draw of so '
+            'many photos. Two networks are told apart where the difference of their means exceeds '
+            'the spread of both; that is no test of significance, and with one seed none is made. '
+            'A rank "1 to 3" is that of a network that is not told apart from two others. ratio: '
+            f'multiply-adds, to those of {self._plan.base.model}; 2^phi is what the papers promise.'
+        ]
+        return [*lines, '', _ABOUT_PUBLISHED] if self._has_published else lines
+
+    # ---------------------------------------------------------------------------- numbers
+
+    def curves(self, folder):
+        """For each kind of trial, the curves of each network's seeds."""
+        found = {}
+        for stage in self.stages:
+            kind = _folder_stage(stage)
+            for one in stage.standings:
+                runs = [
+                    read_metrics(folder / 'trials' / f'{kind}.{one.network.label}.seed{seed}')
+                    for seed in one.scores
+                ]
+                points = [training_curves.curve(r, ['train'], 'validation', 'top1') for r in runs]
+                found.setdefault(kind, {})[_title(one.network, self._plan)] = points
+        return found
+
+    def numbers(self):
+        """All of report.json."""
+        return {
+            'run': self._head,
+            'base': self._plan.base.model,
+            'stages': [self._numbers_of(stage) for stage in self.stages],
+            'test': [
+                {'trial': trial.name, **numbers} for trial, numbers in self._outcome.tested.items()
+            ],
+            'fixres': {trial.name: str(path) for trial, path in self._outcome.tuned.items()},
+        }
+
+    def _numbers_of(self, stage):
+        return {
+            'stage': stage.name,
+            'epochs': stage.epochs,
+            'standings': [
+                {
+                    'network': one.network.label,
+                    'model': one.network.model,
+                    **one.network.options,
+                    **dataclasses.asdict(one.network.cost(self._classes)),
+                    'mean': one.mean,
+                    'spread': one.spread,
+                    'deviation': one.deviation,
+                    'binomial': one.binomial,
+                    'ranks': [one.best_rank, one.worst_rank],
+                    'seeds': {s: dataclasses.asdict(score) for s, score in one.scores.items()},
+                }
+                for one in stage.standings
+            ],
+            'failed': {trial.name: reason for trial, reason in stage.failed.items()},
+        }
+
+
+def _folder_stage(stage):
+    """The stage as the folders of its trials have it: a rung's are the search's."""
+    return 'search' if stage.name == 'rung' else stage.name
+
+
+def _name(network):
+    if not network.coefficients:
+        return network.model
+    return f'{network.model}, phi = {network.phi:g} by {scaling_costs.coefficients(network)}'
+
+
+def _to_the_best(stage, one):
+    """By how much a network is behind the best, and whether that is more than chance may be."""
+    if one is stage.best:
+        return ''
+    points = f'{100 * (one.mean - stage.best.mean):.2f}'
+    return f'{points}, not told apart' if one.best_rank == 1 else points
+
+
+def _published(network):
+    """AdamStein97's accuracy of a network, as text; '' if it has none."""
+    if not network.coefficients:
+        value = _PUBLISHED_BASES.get(network.model)
+    elif network.model == 'mbconv_c':
+        numbers = dataclasses.astuple(network.coefficients)
+        value = _PUBLISHED_SCALED.get((*numbers, network.phi))
+    else:
+        value = None
+    return f'{value:.2f}' if value else ''
+
+
+def _fine_tuning(trial, folder):
+    """The FixRes run that went on with a scaled network."""
+    rows = [['network', 'tested at (px)', 'top-1 (%)', 'photos']]
+    for row in read_json(folder / 'report.json')['results']:
+        error = f'{100 * row["top1"]:.2f} ± {100 * row["top1_error"]:.2f}'
+        rows.append([row['name'], str(row['resolution']), error, str(row['examples'])])
+    return [
+        f'## FixRes, from seed {trial.seed} of the scaled network',
+        '',
+        table(rows),
+        '',
+        f'On the test split; the whole report is {folder}/report.md.',
+        '',
+    ]

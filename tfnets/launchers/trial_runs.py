@@ -1,0 +1,272 @@
+"""Trials of a compound scaling as runs: a folder each, made by the launcher `classification`."""
+
+import functools
+import statistics
+
+from absl import flags, logging
+
+from tfnets.errors import InputError
+from tfnets.files import read_json
+from tfnets.launchers import common_flags, finetuning_flags, run_folder
+from tfnets.launchers.processes import Job
+from tfnets.models import registry
+from tfnets.recipes import compound_scaling
+from tfnets.training.record import read_metrics
+
+FLAGS = flags.FLAGS
+
+# What a trial decides for itself, or what is the search's alone.
+_NOT_SHARED = (
+    *('model', *registry.OPTIONS, 'weights', 'new_head', 'resolution', 'seed', 'epochs'),
+    *('run_dir', 'overwrite', 'dry_run', 'stop_after_validations'),
+)
+
+
+class Unfinished(Exception):  # noqa: N818
+    """Trials that are not finished were to be read."""
+
+
+class TrialRuns:
+    """Trains, reads, tests and fine-tunes trials.
+
+    Args:
+        folder: pathlib.Path of the search.
+        pool: processes.Pool; None to read only.
+    """
+
+    def __init__(self, folder, pool=None):
+        self._folder, self._pool = folder, pool
+
+    def folder(self, trial):
+        """The folder of a trial's run."""
+        return self._folder / 'trials' / trial.name
+
+    # ---------------------------------------------------------------------------- training
+
+    def train(self, trials, rung=0, wait=True):
+        """Trains trials to their end, or behind so many validations; see `compound_scaling.Train`.
+
+        Args:
+            trials: list of Trial.
+            rung: how many validations; 0 for all.
+            wait: for trials that another process has at work; False to refuse them.
+
+        Raises:
+            Preempted: after a SIGTERM; the same command goes on.
+            InputError: if it was not to wait.
+        """
+        logging.info(
+            '%s: %d trials, %d of them finished before%s',
+            trials[0].stage,
+            len(trials),
+            sum(self._is_trained(trial, rung) for trial in trials),
+            f'; up to validation {rung}' if rung else '',
+        )
+        jobs = {trial: self._training(trial, rung) for trial in trials}
+        failed = self._run(jobs, wait)
+        done = [trial for trial in trials if trial not in failed]
+        return {trial: score(self.folder(trial), rung) for trial in done}, failed
+
+    def read(self, trials, rung=0):
+        """What `train` would answer, had all been trained; trains nothing.
+
+        Raises:
+            Unfinished: if they have not been; names them.
+        """
+        missing = [trial.name for trial in trials if not self._is_trained(trial, rung)]
+        if missing:
+            raise Unfinished(f'{len(missing)} of {len(trials)} not finished: {", ".join(missing)}')
+        return {trial: score(self.folder(trial), rung) for trial in trials}, {}
+
+    def _training(self, trial, rung):
+        settings = {**self._flags(trial), 'test': 'false'}
+        if rung:
+            settings['stop_after_validations'] = str(rung)
+        is_done = functools.partial(self._is_trained, trial, rung)
+        return Job(trial.name, 'training', 'classification', settings, is_done)
+
+    def _is_trained(self, trial, rung):
+        if (self.folder(trial) / 'report.md').exists():
+            return True
+        return 0 < rung <= len(_validations(self.folder(trial)))
+
+    def _run(self, jobs, wait=True):
+        """Runs a Job for each trial; answers those that failed, with the reason."""
+        failed = self._pool.run(list(jobs.values()), wait)
+        return {trial: failed[job.name] for trial, job in jobs.items() if job.name in failed}
+
+    # ------------------------------------------------------------------- test, fine-tuning
+
+    def test(self, trials):
+        """Scores finished trials on the test split, each once and for ever.
+
+        Args:
+            trials: list of Trial.
+
+        Returns:
+            Dict from each Trial to the numbers of its Evaluation, and dict from each that failed to
+            the reason.
+        """
+        jobs = {
+            trial: Job(
+                trial.name,
+                'test',
+                'classification',
+                {**self._flags(trial), 'test': 'true'},
+                functools.partial(self._tested, trial),
+            )
+            for trial in trials
+        }
+        failed = self._run(jobs)
+        return {trial: self._tested(trial) for trial in trials if trial not in failed}, failed
+
+    def _tested(self, trial):
+        """The numbers of a trial on the test split; None if they are not there yet."""
+        report = read_json(self.folder(trial) / 'report.json', {})
+        return (report.get('results') or [None])[0]
+
+    def fine_tune(self, trials):
+        """Hands trained networks over to FixRes.
+
+        Args:
+            trials: list of Trial.
+
+        Returns:
+            Dict from each Trial to the folder of the FixRes run that begins with its network, and
+            dict from each that failed to the reason.
+        """
+        folders = {trial: self._folder / 'fixres' / trial.name for trial in trials}
+        jobs = {
+            trial: Job(
+                f'fixres.{trial.name}',
+                'fine-tuning',
+                'fixres',
+                self._finetuning_flags(trial, folder),
+                (folder / 'report.md').exists,
+            )
+            for trial, folder in folders.items()
+        }
+        failed = self._run(jobs)
+        return {trial: folders[trial] for trial in trials if trial not in failed}, failed
+
+    # ----------------------------------------------------------------------- for the report
+
+    def num_classes(self, stages):
+        """The size of the networks' output."""
+        first = next(self._trials(stages))
+        return FLAGS.num_classes or len(
+            read_json(self.folder(first) / 'inputs.json')['class_names']
+        )
+
+    def describe(self, stages):
+        """The head of a report: what the run was."""
+        runs = [read_json(self.folder(trial) / 'run.json') for trial in self._trials(stages)]
+        splits = read_json(self.folder(next(self._trials(stages))) / 'data.json')
+        counts = [
+            f'{split["examples"] - len(split["damaged"] or [])} of {name}'
+            for name, split in splits.items()
+        ]
+
+        def all_of(name):
+            starts = (start for run in runs for start in run['starts'])
+            return ', then '.join(dict.fromkeys(str(s[name]) for s in starts if name in s))
+
+        return {
+            'flags': f'{self._folder}/flags.cfg',
+            'data': f'{FLAGS.dataset}; photos: {", ".join(counts)}',
+            'hardware': all_of('hardware'),
+            'trials at once': FLAGS.trials_at_once,
+            'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
+        }
+
+    def _trials(self, stages):
+        """All trials that ended well."""
+        for stage in (stage for run in stages.values() for stage in run):
+            for standing in stage.standings:
+                yield from compound_scaling.trials_of(stage, standing)
+
+    # ------------------------------------------------------------------------------- flags
+
+    def _flags(self, trial):
+        """Those of a trial's run."""
+        run_dir = str(self.folder(trial))
+        return {**_shared(), **_network(trial), 'epochs': str(trial.epochs), 'run_dir': run_dir}
+
+    def _finetuning_flags(self, trial, folder):
+        """Those of the FixRes run that begins with a trial's network."""
+        # What training has and fine-tuning too is of the course of training.
+        shared = {k: v for k, v in _shared().items() if f'finetune_{k}' not in FLAGS}
+        courses = _of_module(common_flags)
+        return {
+            **shared,
+            **{name: value for name, value in courses.items() if name.startswith('finetune_')},
+            **_of_module(finetuning_flags),
+            **_network(trial),
+            'epochs': '0',
+            'weights': str(self.folder(trial) / 'model.keras'),
+            'run_dir': str(folder),
+        }
+
+
+def _shared():
+    """The flags that all trials share."""
+    return {
+        name: value
+        for name, value in _of_module(common_flags).items()
+        if name not in _NOT_SHARED and not name.startswith('finetune_')
+    }
+
+
+def _network(trial):
+    """The flags that name a trial's network."""
+    network = trial.network
+    options = {name: f'{value:.10g}' for name, value in network.options.items()}
+    size = {'resolution': str(network.config.resolution), 'seed': str(trial.seed)}
+    return {'model': network.model, **options, **size}
+
+
+def _of_module(module):
+    """The flags that a module of launchers defined, by name, as text, without those not given."""
+    defined = FLAGS.flags_by_module_dict()[module.__name__]
+    values = {flag.name: flag.value for flag in defined if flag.value is not None}
+    return run_folder.as_text(values)
+
+
+# -------------------------------------------------------------------------------- results
+
+
+def score(folder, rung=0):
+    """Reads what a trial came to.
+
+    Args:
+        folder: of its run.
+        rung: behind how many validations; 0 for the last one.
+
+    Returns:
+        compound_scaling.Score.
+    """
+    validations = _validations(folder)[: rung or None]
+    if len(validations) < FLAGS.last_validations:
+        raise InputError(
+            f'--last_validations={FLAGS.last_validations}: {folder.name} has {len(validations)}'
+        )
+    last = validations[-FLAGS.last_validations :]
+    return compound_scaling.Score(
+        statistics.fmean(line['top1'] for line in last),
+        last[-1]['examples'],
+        _minutes(folder, last[-1]['step']),
+    )
+
+
+def _validations(folder):
+    return [line for line in read_metrics(folder) if line['split'] == 'validation']
+
+
+def _minutes(folder, end):
+    """Of training up to a step."""
+    seconds, before = 0.0, 0
+    for line in read_metrics(folder):
+        if line['split'] == 'train' and line['step'] <= end:
+            seconds += (line['step'] - before) * FLAGS.batch_size / line['images_per_second']
+            before = line['step']
+    return seconds / 60
