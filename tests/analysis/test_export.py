@@ -19,7 +19,7 @@ IMAGES = (IMAGES * np.linspace(0.1, 1, 5)[:, None, None, None]).astype(np.uint8)
 
 
 def exportable(network):
-    return export.Exportable(export.inference_network(network), 'resize(32)', SIDE, NAMES)
+    return export.Exportable(export.inference_network(network), 'resize(32)', SIDE, NAMES, {})
 
 
 def spread(network):

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnets import __version__
 from tfnets.analysis.predictions import probabilities
 from tfnets.files import write_json
 from tfnets.models import precision
@@ -36,12 +35,14 @@ class Exportable:
         preprocessing: the line from an image file to pixels, which is not exported.
         resolution: of the exported model, in pixels.
         class_names: a name for each output.
+        origin: dict of texts, where it comes from.
     """
 
     network: keras.Model
     preprocessing: str
     resolution: int
     class_names: list[str]
+    origin: dict[str, str]
 
     @property
     def metadata(self):
@@ -57,7 +58,7 @@ class Exportable:
             'preprocessing': self.preprocessing,
             'resolution': side,
             'class_names': self.class_names,
-            'tfnets': __version__,
+            'origin': self.origin,
         }
 
     def signature(self, batch=None):

@@ -180,7 +180,8 @@ def table(records):
             _shown(phase.top1[-1] if phase.top1 else None, '{:.2f}', 100),
             _shown(record.test_top1, '{:.2f}', 100),
         ]
-        lines.append(f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in cells)} |')
+        cells = [cell.replace('|', r'\|') for cell in cells]
+        lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
@@ -232,13 +233,24 @@ def draw(panels, records):
     panels[0].set_ylabel('loss')
     panels[1].set_ylabel('top-1 accuracy (%)')
     panels[2].set_ylabel('learning rate')
-    panels[2].set_yscale('log')
-    rates = [line['learning_rate'] for r in records for p in r.phases for line in p.train]
-    # The last steps of a cosine would take all the room.
-    panels[2].set_ylim(bottom=max(rates, default=1) * 1e-4 or None)
+    _set_scales(panels, [line for r in records for p in r.phases for line in p.train])
     panels[2].set_xlabel('epochs, phases one after the other')
     for panel in panels:
         panel.grid(alpha=0.3)
+
+
+def _set_scales(panels, lines):
+    """Logarithmic for learning rates, and for losses that are of several kinds."""
+    panels[0].set_xlim(left=0)
+    losses, rates = (
+        [line[name] for line in lines if (line[name] or 0) > 0] or [1]
+        for name in ('loss', 'learning_rate')
+    )
+    if max(losses) > 100 * min(losses):
+        panels[0].set_yscale('log')
+    panels[2].set_yscale('log')
+    # The last steps of a cosine would take all the room.
+    panels[2].set_ylim(bottom=max(min(rates), 1e-4 * max(rates)) / 2)
 
 
 def _draw(panels, phase, colour):

@@ -10,6 +10,7 @@ the network's.
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -17,6 +18,7 @@ import sys
 
 from absl import flags, logging
 
+from tfnets import __version__
 from tfnets.data.image_files import find_images, printable
 from tfnets.errors import InputError
 from tfnets.files import new_folder, read_json, replacing, write_json
@@ -116,9 +118,14 @@ def main():
     network = saved.load()
     line = preprocessing.parse(saved.preprocessing, FLAGS.resolution or saved.resolution)
     images, labels = _check_photos(saved, line)
-    reference = export.run_network(_in_float32(network, images), line.resolution)
+    rebuilt = _in_float32(network, images)
+    reference = export.run_network(rebuilt, line.resolution)
     model = export.Exportable(
-        export.inference_network(network), line.line, line.resolution, saved.names(network)
+        export.inference_network(rebuilt),
+        line.line,
+        line.resolution,
+        saved.names(network),
+        {'tfnets': __version__, 'network': str(saved.path), 'name': saved.name},
     )
     with _replaced() as temporary:
         with app.quiet():  # converters write pages
@@ -166,23 +173,27 @@ def _write(model, path, saved, line):
 
 def _calibration(saved, line):
     """Training photos, uint8 [resolution, resolution, 3], prepared as for a test."""
-    from tfnets.data import pipeline
+    from tfnets.data import faults, pipeline
+    from tfnets.data.source import StreamedSource
 
     split = saved_networks.own_split(_run(), 'train')
     folder = None if FLAGS.model_file else saved_networks.folder_of_run()
     source = objects.sound(objects.open_source(split), training=True, folder=folder)
     saved.check_classes(source)
-    batches = pipeline.Batches(source, line, 1)
     count = min(FLAGS.calibration_images, len(source))
+    if isinstance(source, StreamedSource):
+        source = dataclasses.replace(source, buffer=4 * count)  # all else would be read in vain
+    batches = pipeline.Batches(source, line, 1)
     dataset = pipeline.examples(batches, lambda encoded, seed: line(encoded), count)
-    return list(dataset.as_numpy_iterator())
+    with faults.naming_damage(source):
+        return list(dataset.as_numpy_iterator())
 
 
 def _check_photos(saved, line):
     """Images to check the model on, uint8, and their labels; None if there are none."""
     import numpy as np
 
-    from tfnets.data import pipeline, single_images
+    from tfnets.data import faults, pipeline, single_images
 
     count = FLAGS.check_images
     if FLAGS.images:
@@ -200,7 +211,8 @@ def _check_photos(saved, line):
     spread = np.unique(np.linspace(0, len(source) - 1, count).astype(int))
     source = objects.sound(source.take(spread), training=False)
     dataset = pipeline.evaluation_dataset(pipeline.Batches(source, line, len(source)))
-    batch = next(iter(dataset))
+    with faults.naming_damage(source):
+        batch = next(iter(dataset))
     return batch['image'].numpy(), batch['label'].numpy()
 
 

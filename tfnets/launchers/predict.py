@@ -73,7 +73,9 @@ def main(arguments):
                 _complain(answer.file, answer.fault)
             else:
                 output.write(form.line(answer))
-    sys.exit(1 if faults else 0)
+    if faults:
+        sys.stdout.flush()
+        sys.exit(1)
 
 
 def _complain(file, fault):

@@ -176,7 +176,7 @@ def _choose(folder, deployed):
     wanted = FLAGS.phase or deployed or (finished or list(phases))[-1]
     if wanted not in phases:
         shown = [name if done else f'{name} (not finished)' for name, done in phases.items()]
-        raise InputError(f'--phase={wanted}: no network of it; there are {", ".join(shown)}')
+        raise InputError(f'--phase={wanted}: no classifier of it; there are {", ".join(shown)}')
     return wanted, phases[wanted]
 
 
