@@ -33,7 +33,11 @@ def test_arrows_run_one_way(room):
 
 
 @pytest.mark.parametrize(
-    'module', ['fixres', 'evaluate', 'benchmark', 'summary', 'convert', 'prepare', 'serve_data']
+    'module',
+    [
+        *('fixres', 'evaluate', 'benchmark', 'summary', 'convert', 'prepare', 'serve_data'),
+        *('classification', 'compound_scaling'),
+    ],
 )
 def test_launchers_import_without_tensorflow(module):
     code = (
