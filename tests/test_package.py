@@ -37,6 +37,8 @@ def test_arrows_run_one_way(room):
     [
         'benchmark',
         'big_little',
+        'classification',
+        'compound_scaling',
         'convert',
         'evaluate',
         'export',

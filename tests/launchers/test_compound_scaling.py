@@ -76,6 +76,7 @@ def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expe
         ),
         (['--mode=compare', '--compare_epochs=1', '--warmup_epochs=1'], '1 epochs of compare'),
         (['--mode=compare', '--last_validations=9'], '--last_validations=9: compare has 8'),
+        (['--mode=compare', '--stop_after_validations=1'], '--stop_after_validations: of one run'),
         (['--mode=compare', '--model=resnet50'], '--model=resnet50: it has no compound scaling'),
     ],
 )

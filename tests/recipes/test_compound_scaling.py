@@ -257,6 +257,10 @@ def test_a_search_by_halving_trains_only_the_best_to_the_end():
     assert (rung.name, rung.epochs, len(rung.standings)) == ('rung', 2, 4)
     assert [(len(names), at) for names, at in train.asked] == [(12, 2), (6, 0)]
     assert {standing.network for standing in search.standings} == set(networks(4)[2:])
+    # What is compared on the way are the search's own trials.
+    of_rung = compound_scaling.trials_of(rung, rung.best)
+    names = [trial.name for trial in compound_scaling.trials_of(search, search.best)]
+    assert [trial.name for trial in of_rung] == names
     stages = compound_scaling.search(FakeTraining(), plan(halving=3, finalists=3))
     assert [len(stage.standings) for stage in stages] == [4, 3, 3]
 

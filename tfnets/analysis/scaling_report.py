@@ -168,7 +168,7 @@ class _Report:
             lines += _fine_tuning(trial, folder)
         lines += ['## How to read this', '', *self._remarks(), '']
         lines += ['![accuracy against multiply-adds](accuracy_by_macs.png)', '']
-        for name in dict.fromkeys(map(_folder_stage, self.stages)):
+        for name in dict.fromkeys(stage.kind for stage in self.stages):
             lines += [f'![{_LABELS[name]}: learning curves](curves_{name}.png)', '']
         return '\n'.join(lines)
 
@@ -259,7 +259,7 @@ class _Report:
         """For each kind of trial, the curves of each network's seeds."""
         found = {}
         for stage in self.stages:
-            kind = _folder_stage(stage)
+            kind = stage.kind
             for one in stage.standings:
                 runs = [
                     read_metrics(folder / 'trials' / f'{kind}.{one.network.label}.seed{seed}')
@@ -302,11 +302,6 @@ class _Report:
             ],
             'failed': {trial.name: reason for trial, reason in stage.failed.items()},
         }
-
-
-def _folder_stage(stage):
-    """The stage as the folders of its trials have it: a rung's are the search's."""
-    return 'search' if stage.name == 'rung' else stage.name
 
 
 def _name(network):

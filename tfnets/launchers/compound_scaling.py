@@ -133,6 +133,8 @@ def check():
             raise InputError(f'--mode={mode}: expected {known}, or several of them')
     if FLAGS.weights:
         raise InputError(f'--weights={FLAGS.weights}: trials begin with random weights')
+    if FLAGS.stop_after_validations:
+        raise InputError('--stop_after_validations: of one run; in a search, --halving decides')
     _check_trial()
     make_plan()
 

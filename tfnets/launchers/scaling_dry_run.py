@@ -47,7 +47,8 @@ def _search(plan, runs, classes):
     if plan.finalists:
         print(
             f'then the best {plan.finalists} again: {plan.final_epochs:g} epochs, seeds '
-            f'{_list(plan.search_seeds)}'
+            f'{_list(plan.search_seeds)}; once the candidates are finished, their trials have the '
+            f'numbers from {len(run)} on'
         )
 
 

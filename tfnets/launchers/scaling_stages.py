@@ -20,11 +20,15 @@ def check(plan, runs, modes):
     Raises:
         InputError: says what would help.
     """
-    if 'scale' in modes and 'search' not in modes and not coefficients(plan, runs):
+    if 'scale' not in modes or 'search' in modes or plan.coefficients:
+        return
+    try:
+        compound_scaling.search(runs.read, plan)
+    except Unfinished as error:
         raise InputError(
             '--mode=scale: the search in this folder is not finished, so that it is not known what '
-            'to scale by; finish it by --mode=search, or give --alpha, --beta and --gamma'
-        )
+            f'to scale by ({error}); finish it by --mode=search, or give --alpha, --beta, --gamma'
+        ) from None
 
 
 def run(plan, runs, modes):
@@ -57,11 +61,11 @@ def run(plan, runs, modes):
 def _run_one(mode, train, plan, stages):
     """The Stages of a mode; none where the plan has nothing of it."""
     if mode == 'compare':
-        return plan.bases and compound_scaling.compare(train, plan)
+        return compound_scaling.compare(train, plan) if plan.bases else []
     if mode == 'search':
-        return plan.candidates and compound_scaling.search(train, plan)
+        return compound_scaling.search(train, plan) if plan.candidates else []
     found = plan.coefficients or compound_scaling.winner(stages.get('search'))
-    return found and plan.phi and compound_scaling.scale(train, plan, found)
+    return compound_scaling.scale(train, plan, found) if found and plan.phi else []
 
 
 def coefficients(plan, runs):

@@ -5,7 +5,6 @@ import statistics
 
 from absl import flags, logging
 
-from tfnets.errors import InputError
 from tfnets.files import read_json
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
@@ -31,10 +30,10 @@ class TrialRuns:
 
     Args:
         folder: pathlib.Path of the search.
-        pool: processes.Pool; None to read only.
+        pool: processes.Pool.
     """
 
-    def __init__(self, folder, pool=None):
+    def __init__(self, folder, pool):
         self._folder, self._pool = folder, pool
 
     def folder(self, trial):
@@ -153,10 +152,8 @@ class TrialRuns:
 
     def num_classes(self, stages):
         """The size of the networks' output."""
-        first = next(self._trials(stages))
-        return FLAGS.num_classes or len(
-            read_json(self.folder(first) / 'inputs.json')['class_names']
-        )
+        first = self.folder(next(self._trials(stages)))
+        return FLAGS.num_classes or len(read_json(first / 'inputs.json')['class_names'])
 
     def describe(self, stages):
         """The head of a report: what the run was."""
@@ -175,6 +172,9 @@ class TrialRuns:
             'flags': f'{self._folder}/flags.cfg',
             'data': f'{FLAGS.dataset}; photos: {", ".join(counts)}',
             'hardware': all_of('hardware'),
+            'ranked by': 'the last validation'
+            if FLAGS.last_validations == 1
+            else f'the mean of the last {FLAGS.last_validations} validations',
             'trials at once': FLAGS.trials_at_once,
             'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
         }
@@ -240,17 +240,13 @@ def score(folder, rung=0):
 
     Args:
         folder: of its run.
-        rung: behind how many validations; 0 for the last one.
+        rung: behind how many validations; 0 for all. Where --last_validations are more than that,
+            it is the mean of those that there are.
 
     Returns:
         compound_scaling.Score.
     """
-    validations = _validations(folder)[: rung or None]
-    if len(validations) < FLAGS.last_validations:
-        raise InputError(
-            f'--last_validations={FLAGS.last_validations}: {folder.name} has {len(validations)}'
-        )
-    last = validations[-FLAGS.last_validations :]
+    last = _validations(folder)[: rung or None][-FLAGS.last_validations :]
     return compound_scaling.Score(
         statistics.fmean(line['top1'] for line in last),
         last[-1]['examples'],

@@ -439,6 +439,11 @@ class Stage:
         """The Standing of the best network."""
         return self.standings[0]
 
+    @property
+    def kind(self):
+        """The stage as its trials have it: those of a rung are the search's."""
+        return 'search' if self.name == 'rung' else self.name
+
 
 # Trains trials to their end, or behind so many validations (0: to the end); answers their scores
 # and, of those that failed, the reason.
@@ -562,7 +567,7 @@ def tested(stages, plan):
 
 def trials_of(stage, standing):
     """The trials that a Standing of a Stage is made of."""
-    return trials(stage.name, [standing.network], standing.scores, stage.epochs)
+    return trials(stage.kind, [standing.network], standing.scores, stage.epochs)
 
 
 @dataclasses.dataclass(frozen=True)
