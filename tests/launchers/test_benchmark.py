@@ -46,14 +46,36 @@ def test_networks_are_compared(launch, tmp_path):
     assert '| mbconv_c | stage3 | 3 |' in done.stdout
 
 
+def test_networks_are_compared_folded_and_in_training(launch, tmp_path):
+    flags = ['--models=mbconv_c,resnet14:0.125:all', '--resolution=32', '--batch_sizes=2']
+    flags += ['--folded', '--training', '--rounds=2', '--steps=1', '--by_stage']
+    done = launch('benchmark', *flags, f'--output={tmp_path}/speeds.json')
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / 'speeds.json').read_text())
+    assert [(row['form'], row['name']) for row in rows] == [
+        (form, name)
+        for form in ('inference', 'inference, folded', 'training')
+        for name in ('mbconv_c', 'resnet14:0.125:all')
+    ]
+    for first, second in (rows[:2], rows[2:4], rows[4:]):
+        # The median of two is their mean.
+        ratios = [own / other for own, other in zip(second['rounds'], first['rounds'], strict=True)]
+        assert first['ratio'] == 1
+        assert second['ratio'] == pytest.approx(sum(ratios) / 2)
+    gains = [own / other for own, other in zip(rows[3]['rounds'], rows[1]['rounds'], strict=True)]
+    assert rows[3]['gain'] == pytest.approx(sum(gains) / 2)
+    assert '| resnet14:0.125:all | stage3 | 2 |' in done.stdout
+
+
 @pytest.mark.parametrize(
     ('flag', 'text'),
     [
         ('--models=resnet51', '--models=resnet51: no such network'),
         ('--models=resnet50:alpha=2', '--models=resnet50:alpha=2: --alpha=2.0: network resnet50'),
-        ('--models=bl_resnet50:2:4:nearest:5', 'expected NAME:option=value'),
+        ('--models=bl_resnet50:2:4:nearest:1:cifar:5', 'expected NAME:option=value'),
         ('--models=bl_resnet50:two', 'alpha=two'),
         ('--models=resnet50:1:width_multiplier=2', 'an option is given twice'),
+        ('--folded', '--folded: compares networks; name them by --models'),
         ('--batch_sizes=', 'at least one'),
         ('--batch_sizes=1,many', '--batch_sizes=many: expected a number of images'),
     ],
