@@ -225,7 +225,7 @@ def test_export_for_tensorflow_lite(stopped, launch, images, tmp_path):
     assert details['shape'].tolist() == [1, 48, 48, 3]
 
 
-def test_export_in_int8(run, launch, tmp_path):
+def test_export_in_int8(run, launch, photos, tmp_path):
     output = tmp_path / 'model.tflite'
     flags = ['--format=tflite', '--int8', f'--output={output}', '--rounds=2']
     done = launch('export', f'--run_dir={run}', *flags, '--calibration_images=20')
@@ -237,6 +237,9 @@ def test_export_in_int8(run, launch, tmp_path):
     assert [len(row) for row in (network, exported)] == [4, 4]
     kinds = [d['dtype'] for d in tf.lite.Interpreter(str(output)).get_tensor_details()]
     assert np.int8 in kinds
+    refused = launch('export', f'--run_dir={run}', *flags, f'--dataset={photos}')
+    assert refused.returncode == 2
+    assert 'unknown: a, b' in refused.stderr
 
 
 @pytest.mark.skipif(

@@ -7,7 +7,6 @@ import pathlib
 
 from absl import flags
 
-from tfnets.files import read_json
 from tfnets.launchers import app, checks, common_flags, objects, saved_networks
 
 FLAGS = flags.FLAGS
@@ -35,7 +34,7 @@ flags.adopt_module_key_flags(saved_networks)
 
 def check():
     """Refuses flags that cannot be right, and takes what is not given from the run."""
-    run = read_json(saved_networks.folder_of_run() / 'run.json')
+    run = saved_networks.run()
     if saved_networks.take_data_flags(run):
         FLAGS.split = saved_networks.own_split(run, FLAGS.split)
     elif not FLAGS['split'].present and FLAGS.dataset.startswith(('.', '/', '~')):

@@ -9,7 +9,6 @@ names are. It answers in float32, whatever the run computed in, and is there onl
 the network's.
 """
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -21,7 +20,7 @@ from absl import flags, logging
 from tfnets import __version__
 from tfnets.data.image_files import find_images, printable
 from tfnets.errors import InputError
-from tfnets.files import new_folder, read_json, replacing, write_json
+from tfnets.files import new_folder, replacing, write_json
 from tfnets.launchers import app, checks, common_flags, objects, saved_networks
 
 FLAGS = flags.FLAGS
@@ -73,7 +72,7 @@ def check():
             )
     saved_networks.find()
     if not FLAGS.model_file:
-        saved_networks.take_data_flags(_run())
+        saved_networks.take_data_flags(saved_networks.run())
     elif not FLAGS['dataset'].present and (FLAGS.int8 or not FLAGS.images):
         raise InputError(
             '--model_file: no photos to check (or scale) the model on; give some by --images, or '
@@ -98,13 +97,6 @@ def _check_output():
         raise InputError(f'--output={path}: there is something already; name a new folder')
 
 
-def _run():
-    """What stands in run.json; nothing for a file."""
-    if FLAGS.model_file:
-        return {'flags': {}}
-    return read_json(saved_networks.folder_of_run() / 'run.json')
-
-
 def main():
     """Writes the model, opens it again, compares and times it."""
     tf = app.import_tensorflow()
@@ -127,21 +119,14 @@ def main():
         saved.names(network),
         {'tfnets': __version__, 'network': str(saved.path), 'name': saved.name},
     )
-    with _replaced() as temporary:
+    calibration = _calibration(saved, line) if FLAGS.int8 else None
+    replaced = new_folder if FLAGS.format == 'saved_model' else replacing
+    with replaced(FLAGS.output) as temporary:
         with app.quiet():  # converters write pages
-            _write(model, temporary, saved, line)
+            _write(model, temporary, calibration)
             run = export.RUNNERS[FLAGS.format](temporary)
         answers = {'network': reference(images), 'exported': run(images)}
-        agreement = export.compare(*answers.values())
-        _say_agreement(agreement)
-        # A NaN is above any tolerance.
-        if not FLAGS.int8 and not agreement.difference <= TOLERANCE:
-            print(
-                f'error: {FLAGS.output}: not written, for its probabilities differ from those of '
-                f'the network by more than {TOLERANCE:g}',
-                file=sys.stderr,
-            )
-            sys.exit(1)
+        _check_agreement(export.compare(*answers.values()))
         # A checkpoint holds more than the weights.
         whole = export.size(saved.path) if saved.path.is_file() else 4 * network.count_params()
         sizes = [whole, export.size(temporary)]
@@ -151,15 +136,7 @@ def main():
     print(f'written: {FLAGS.output}')
 
 
-@contextlib.contextmanager
-def _replaced():
-    """A temporary place for the model, which becomes --output if all went well."""
-    folder = FLAGS.format == 'saved_model'
-    with new_folder(FLAGS.output) if folder else replacing(FLAGS.output) as temporary:
-        yield temporary
-
-
-def _write(model, path, saved, line):
+def _write(model, path, calibration):
     """Writes the model in --format."""
     from tfnets.analysis import export
 
@@ -168,7 +145,32 @@ def _write(model, path, saved, line):
     elif FLAGS.format == 'onnx':
         export.write_onnx(model, path)
     else:
-        export.write_tflite(model, path, _calibration(saved, line) if FLAGS.int8 else None)
+        export.write_tflite(model, path, calibration)
+
+
+def _check_agreement(agreement):
+    """Says how far the model is from the network; ends with exit code 1 if it is too far."""
+    print(
+        f'{agreement.images} photos: probabilities differ by at most {agreement.difference:.2g}, '
+        f'the most probable class is the same on {agreement.same}',
+        flush=True,
+    )
+    # A NaN is above any tolerance.
+    if not FLAGS.int8 and not agreement.difference <= TOLERANCE:
+        print(
+            f'error: {FLAGS.output}: not written, for its probabilities differ from those of the '
+            f'network by more than {TOLERANCE:g}',
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _open_split(split):
+    """Opens train or validation, as the run divided its data; also the folder of what it found."""
+    if FLAGS['dataset'].present:
+        return objects.open_source(split), None
+    opened = objects.open_source(saved_networks.own_split(saved_networks.run(), split))
+    return opened, saved_networks.folder_of_run()
 
 
 def _calibration(saved, line):
@@ -176,9 +178,8 @@ def _calibration(saved, line):
     from tfnets.data import faults, pipeline
     from tfnets.data.source import StreamedSource
 
-    split = saved_networks.own_split(_run(), 'train')
-    folder = None if FLAGS.model_file else saved_networks.folder_of_run()
-    source = objects.sound(objects.open_source(split), training=True, folder=folder)
+    opened, folder = _open_split('train')
+    source = objects.sound(opened, training=True, folder=folder)
     saved.check_classes(source)
     count = min(FLAGS.calibration_images, len(source))
     if isinstance(source, StreamedSource):
@@ -206,7 +207,7 @@ def _check_photos(saved, line):
                 'cannot be read; predict names them'
             )
         return images[0], None
-    source = objects.open_source(saved_networks.own_split(_run(), 'validation'))
+    source, _ = _open_split('validation')
     saved.check_classes(source)
     spread = np.unique(np.linspace(0, len(source) - 1, count).astype(int))
     source = objects.sound(source.take(spread), training=False)
@@ -234,13 +235,6 @@ def _in_float32(network, images):
             agreement.images,
         )
     return rebuilt
-
-
-def _say_agreement(agreement):
-    print(
-        f'{agreement.images} photos: probabilities differ by at most {agreement.difference:.2g}, '
-        f'the most probable class is the same on {agreement.same}'
-    )
 
 
 def _show(answers, labels, sizes, reference, run, image):

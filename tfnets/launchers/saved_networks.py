@@ -142,6 +142,11 @@ def folder_of_run():
     return folder
 
 
+def run():
+    """What stands in its run.json."""
+    return read_json(folder_of_run() / 'run.json')
+
+
 def take_data_flags(run):
     """Gives the flags of the data the run's values, unless another data set is named.
 
