@@ -31,7 +31,9 @@ def test_there_are_two_lines_of_set_up():
 def test_commands_have_flags_that_exist(command):
     words = shlex.split(command)
     launcher = words[2].rpartition('.')[2]
-    names = {word.partition('=')[0].removeprefix('--') for word in words[3:]}
+    names = {
+        word.partition('=')[0].removeprefix('--') for word in words[3:] if word.startswith('--')
+    }
     text = (ROOT / 'tfnets' / 'launchers' / f'{launcher}.py').read_text()
     for shared in ('common_flags', 'finetuning_flags', 'train_and_test'):
         text += (ROOT / 'tfnets' / 'launchers' / f'{shared}.py').read_text()
