@@ -135,6 +135,6 @@ def test_what_is_logged_goes_to_a_file_too(launch, tmp_path):
     assert refused.returncode == 2
     line = refused.stderr.strip()
     assert (tmp_path / 'log.txt').read_text().endswith(f'DEBUG {line}\n')
-    refused = launch('big_little', *flags, f'--log_file={tmp_path}/none/log.txt')
+    refused = launch('big_little', *flags, f'--log_file={tmp_path}/log.txt/log.txt')
     assert refused.returncode == 2
-    assert 'cannot be written to (No such file or directory)' in refused.stderr
+    assert 'log.txt/log.txt: cannot be written to' in refused.stderr

@@ -37,8 +37,8 @@ UNDERSTOOD = {
     '': f'Cosine(base=0.1, warmup=0.0) | {OPTIMIZER}',
     '--schedule=constant --warmup_epochs=5': f'Constant(base=0.1, warmup=5.0) | {OPTIMIZER}',
     '--schedule=cosine_per_epoch': f'CosinePerEpoch(base=0.1, warmup=0.0) | {OPTIMIZER}',
-    '--schedule=steps --drop_every=20': 'Steps(base=0.1, warmup=0.0, factor=0.1, every=20.0, at=()) | '
-    + OPTIMIZER,
+    '--schedule=steps --drop_every=20': 'Steps(base=0.1, warmup=0.0, factor=0.1, every=20.0, '
+    'at=()) | ' + OPTIMIZER,
     '--schedule=wave': 'Wave(base=0.1, warmup=0.0, lowest=1e-05, half=5.0, later=None) | '
     + OPTIMIZER,
     '--schedule=wave --wave_epochs=4 --wave_lowest=1e-4 --wave_later=48:1e-7': 'Wave(base=0.1, '

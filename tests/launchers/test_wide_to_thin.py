@@ -76,9 +76,8 @@ def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
 
 @pytest.mark.slow
 def test_baselines_and_seeds_may_come_later(launch, tmp_path):
-    flags = [*TINY, '--baseline', f'--run_dir={tmp_path}/run']
-    for seeds in ('0', '0,5,6'):
-        done = launch('wide_to_thin', *flags, f'--student_seeds={seeds}')
+    for added in (['--nobaseline'], ['--baseline', '--student_seeds=0,5,6']):
+        done = launch('wide_to_thin', *TINY, *added, f'--run_dir={tmp_path}/run')
         assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / 'run' / 'report.json').read_text())
     assert len(report['rows']) == 1 + 3 * 4
@@ -98,6 +97,11 @@ def test_baselines_and_seeds_may_come_later(launch, tmp_path):
         (['--teacher_epochs=0'], '--teacher_epochs=0: there are no --teacher_weights'),
         (['--teacher_weights=none.h5'], '--teacher_weights=none.h5: there is no such file'),
         (['--student_seeds=1,x'], '--student_seeds=x: expected whole numbers'),
+        (['--student_seeds=2147483648'], 'expected whole numbers, 0 to 2147483647'),
+        (
+            ['--baseline', '--distillation_schedule=steps'],
+            '--distillation_schedule=steps: the baselines have lengths of their own',
+        ),
         (
             ['--imitation_epochs=0', '--distillation_epochs=0'],
             'all are 0, so that the thin network is not trained',

@@ -3,6 +3,7 @@
 import contextlib
 import logging as logging_module
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -85,6 +86,7 @@ def _follow_log_flags():
     path = flags.FLAGS.log_file
     if path:
         try:
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             file = logging_module.FileHandler(path)
         except OSError as error:
             raise InputError(

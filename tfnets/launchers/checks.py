@@ -85,7 +85,9 @@ def optimizer(prefix):
                 f'{" and ".join(owners)}, got {kind}; leave it out'
             )
     wave_later(prefix)
-    drop_at(prefix)
+    every = FLAGS[f'{prefix}drop_every']
+    if drop_at(prefix) and every.present and every.value != every.default:
+        raise InputError(f'--{prefix}drop_at, --{prefix}drop_every: expected one of them')
     factor, ema = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}ema'].value
     if kind == 'plateau' and not 0 < factor < 1:
         raise InputError(f'--{prefix}drop_factor={factor}: expected between 0 and 1 for a plateau')

@@ -20,12 +20,16 @@ CHANGEABLE = (
     'skip_damaged',
     'data_service',
     'student_seeds',
+    'baseline',
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
     'stop_after_validations',
     'test',
 )
+
+# The order of examples looks at 31 bits.
+LARGEST_SEED = 2**31 - 1
 
 # Flags that belong to some schedules only; a stage's prefix goes before each.
 SCHEDULE_FLAGS = {
@@ -327,7 +331,13 @@ def define_run():
 
 def define_arithmetic():
     """What the numbers depend on beside data and method."""
-    flags.DEFINE_integer('seed', 0, 'Of weights, order and augmentation.', lower_bound=0)
+    flags.DEFINE_integer(
+        'seed',
+        0,
+        'Of weights, order and augmentation.',
+        lower_bound=0,
+        upper_bound=LARGEST_SEED,
+    )
     flags.DEFINE_enum(
         'precision',
         'float32',

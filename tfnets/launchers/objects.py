@@ -242,9 +242,14 @@ def normalising(build, source, folder=None):
 
     def build_for(seed=None):
         network = build(seed)
-        for layer in network.layers:
-            if isinstance(layer, layers.PixelScaling):
-                layer.normalise_by(**known)
+        scaling = [layer for layer in network.layers if isinstance(layer, layers.PixelScaling)]
+        # One of mode 'none' leaves the scaling to layers of keras.applications' own.
+        if not scaling or scaling[0].mode == 'none':
+            raise InputError(
+                f'--pixel_statistics=training: {FLAGS.model} scales pixels in a way of its own; '
+                'take --pixel_statistics=imagenet, which leaves it as it is'
+            )
+        scaling[0].normalise_by(**known)
         return network
 
     return build_for

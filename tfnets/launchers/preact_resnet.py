@@ -3,8 +3,9 @@
   python -m tfnets.launchers.preact_resnet --flagfile=flags/preact_resnet/sample.cfg
 
 --model may name any other network, to be trained in the same way. Writes report.md, report.json and
-the curves of training into --run_dir. Its defaults are those of the DeepLearning_MiniProjects on
-Caltech-256, but that images are tested by their centre, where that project squashes them.
+the curves of training into --run_dir. By default images are augmented as in the
+DeepLearning_MiniProjects on Caltech-256, with that project's batch and first learning rate, and
+tested by their centre, where it squashes them; the flagfiles have its schedules.
 """
 
 from tfnets.data.presets import PRESETS

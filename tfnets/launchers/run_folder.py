@@ -143,7 +143,7 @@ def _empty(folder):
     trash = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix='.trash'))
     # run.json goes first: without it there is no run, with it all of it is there.
     for path in sorted(folder.iterdir(), key=lambda path: path.name != 'run.json'):
-        if not path.name.startswith('.'):
+        if not path.name.startswith('.') and not _is_log(path):
             path.rename(trash / path.name)
     for path in folder.glob('.trash*'):
         shutil.rmtree(path)
@@ -151,7 +151,13 @@ def _empty(folder):
 
 def _is_foreign(path):
     """Whether a file is not one that a start leaves when it is killed at once."""
-    return not path.name.startswith('.') and path.name != 'flags.cfg'
+    return not path.name.startswith('.') and path.name != 'flags.cfg' and not _is_log(path)
+
+
+def _is_log(path):
+    """Whether it is the file of --log_file, which is open."""
+    log = flags.FLAGS.log_file
+    return bool(log) and pathlib.Path(log).absolute() == path.absolute()
 
 
 def _default_folder(launcher, asked, values):

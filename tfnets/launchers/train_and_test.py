@@ -65,7 +65,8 @@ def _check():
         checks.pixels('test_resolutions', text)
     if FLAGS.pixel_statistics == 'training' and FLAGS.weights:
         raise InputError(
-            '--pixel_statistics=training: --weights were trained with the statistics that they know'
+            '--pixel_statistics=training: --weights know the statistics that they were trained '
+            'with; take --pixel_statistics=imagenet, which leaves them as they are'
         )
     if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
         raise InputError(

@@ -80,7 +80,7 @@ flags.DEFINE_list(
     'student_seeds',
     [],
     'Train the thin networks once for each of these seeds, after one teacher; --seed by default. '
-    'Seeds may be added to a run that is finished.',
+    'Seeds, and --baseline, may be added to a run that is finished.',
 )
 flags.adopt_module_key_flags(common_flags)
 
@@ -106,8 +106,17 @@ def check():
             '--teacher_epochs=0: there are no --teacher_weights, so that the teacher knows nothing'
         )
     for seed in FLAGS.student_seeds:
-        if not (seed.isascii() and seed.isdecimal()):
-            raise InputError(f'--student_seeds={seed}: expected whole numbers, 0 or above')
+        if not (seed.isascii() and seed.isdecimal() and int(seed) <= common_flags.LARGEST_SEED):
+            raise InputError(
+                f'--student_seeds={seed}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
+            )
+    for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
+        kind = FLAGS[f'{prefix}schedule'].value
+        if kind in ('steps', 'wave'):
+            raise InputError(
+                f'--{prefix}schedule={kind}: the baselines have lengths of their own, which its '
+                'epochs do not fit; take cosine, or --nobaseline'
+            )
     stretches = (FLAGS.imitation_epochs, FLAGS.distillation_epochs, FLAGS.finetune_epochs)
     if not any(stretches):
         raise InputError(
@@ -124,7 +133,7 @@ def main():
 
     plan = make_plan()
     folder = run_folder.locate('wide_to_thin', common_flags.resolved())
-    if _has_all(folder, plan.seeds) and run_folder.show_finished(folder):
+    if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
     opened = objects.open_splits()
     classes = objects.num_classes(opened[0])
@@ -148,10 +157,11 @@ def main():
     print(imitation_report.write_report(folder, outcome, plan, head))
 
 
-def _has_all(folder, seeds):
-    """Whether a finished run's report is of all these seeds: some may have been added."""
+def _has_all(folder, plan):
+    """Whether a finished run's report has all of a plan: seeds and baselines may be added."""
     rows = (read_json(folder / 'report.json') or {}).get('rows', [])
-    return set(seeds) <= {row['seed'] for row in rows if row['arm'] == 'student'}
+    last = 'alone_as_long' if plan.baselines else 'student'
+    return set(plan.seeds) <= {row['seed'] for row in rows if row['arm'] == last}
 
 
 def make_plan():

@@ -38,8 +38,8 @@ class Plan:
         joint: whether in the imitation of a stage those below it move too.
         imitation_loss: 'mse' or 'kl', see `objectives.Imitation`.
         temperature: of distillation.
-        copy_classifier: whether the thin network begins distillation with the teacher's classifier,
-            where shapes agree.
+        copy_classifier: whether the thin network, after imitation, begins distillation with the
+            teacher's classifier, where shapes agree.
         baselines: whether to train the thin network also alone and by distillation alone.
         teacher_stages: names of the layers that end the teacher's stages; None for those named
             'stage1.output' and so on.
@@ -236,7 +236,7 @@ class _Recipe:
             self._trainer.run(phase)
             self._note_imitation(phase, seed, stage)
         stages.merge_bridges(bridged, student)
-        if self._plan.copy_classifier:
+        if phases and self._plan.copy_classifier:
             stages.copy_classifier(self._teacher, bridged, student)
         tuning = self.tuning(student, seed)
         for phase in tuning:

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfnets.models import roles
+
 
 def make_strategy(name='auto'):
     """Returns the tf.distribute.Strategy that a flag names.
@@ -34,8 +36,13 @@ def synchronize_statistics(models, strategy):
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
         return
-    for model in models:
-        for variable in model.non_trainable_variables:
-            if variable.dtype.startswith('float'):
-                local = strategy.experimental_local_results(variable.value)
-                variable.assign(tf.add_n([tf.identity(value) for value in local]) / replicas)
+    # Those that nothing moves are left alone: the mean of equal numbers may differ from them.
+    moving = [
+        norm
+        for model in models
+        for norm in roles.batch_norms(model)
+        if not getattr(norm, 'inference_mode', False)
+    ]
+    for variable in (variable for norm in moving for variable in norm.non_trainable_variables):
+        local = strategy.experimental_local_results(variable.value)
+        variable.assign(tf.add_n([tf.identity(value) for value in local]) / replicas)

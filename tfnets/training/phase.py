@@ -143,4 +143,5 @@ class Phase:
             return frozenset()
         period = self.evaluate_every * self.data.steps_per_epoch
         times = math.floor(self.steps / period)
-        return frozenset(round(period * number) for number in range(1, times + 1)) | {self.steps}
+        numbers = range(1, times + 1)
+        return frozenset(max(1, round(period * number)) for number in numbers) | {self.steps}

@@ -185,7 +185,7 @@ class Trainer:
         start = time.monotonic()
         with faults.naming_damage(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
-        distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
+        distribution.synchronize_statistics(phase.changing.values(), self.strategy)
         history = {name: values.numpy() for name, values in history.items()}
         seconds = time.monotonic() - start
         self._check_finite(phase, state, first, history['loss'])
@@ -209,7 +209,9 @@ class Trainer:
                     f'{validation.loss}; the last good checkpoint is '
                     f'{state.checkpoints.latest or "none yet"}; lower --learning_rate'
                 )
-            if self._best_metric:
+            # An objective without answers, as imitation, has no best of another metric.
+            answers = validation.top1 is not None
+            if self._best_metric and (answers or self._best_metric == 'loss'):
                 value = _measured(validation, self._best_metric, '--best_metric')
                 sign = -1 if self._best_metric == 'loss' else 1
                 state.checkpoints.save_if_best(state.step, sign * value)
@@ -280,7 +282,7 @@ class Trainer:
 
         def advance(count):
             history, _ = state.train(iterator, tf.constant(count))
-            distribution.synchronize_statistics(phase.objective.modules.values(), self.strategy)
+            distribution.synchronize_statistics(phase.changing.values(), self.strategy)
             return history['loss'].numpy()
 
         return advance
