@@ -22,7 +22,12 @@ def write_report(run_dir, outcome, plan, head):
         The text of report.md.
     """
     results = [
-        {'split': 'test', 'resolution': row.resolution, **row.evaluation.numbers()}
+        {
+            'phase': outcome.deployed,
+            'split': 'test',
+            'resolution': row.resolution,
+            **row.evaluation.numbers(),
+        }
         for row in outcome.rows
     ]
     write_json(
