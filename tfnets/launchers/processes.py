@@ -174,7 +174,7 @@ class _News:
     """Says now and then what is going on: the last lines of logs, or what is waited for."""
 
     def __init__(self):
-        self._told, self._waited = time.monotonic(), False
+        self._told, self._waited, self._lines = time.monotonic(), False, {}
 
     def tell(self, pending, running, log):
         if pending and not running and not self._waited:
@@ -183,8 +183,11 @@ class _News:
             logging.info('waiting for another launcher to end %s', names)
         if time.monotonic() - self._told > _NEWS_SECONDS:
             self._told = time.monotonic()
-            for job in running:
-                logging.info('%s: %s', job.name, _last_line(log(job.name)))
+            lines = {job.name: _last_line(log(job.name)) for job in running}
+            for name, line in lines.items():
+                if line and self._lines.get(name) != line:
+                    logging.info('%s: %s', name, line)
+            self._lines = lines
 
 
 def _last_line(path):
