@@ -123,7 +123,7 @@ def test_any_size_and_a_saved_file(upsampling, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
-        ((34,), 'depth must be one of 50, 101, 152, got 34'),
+        ((34,), 'depth must be one of 26, 50, 101, 152, got 34'),
         ((50, 3), 'alpha must divide the width of 64, got 3'),
         ((50, 0), 'alpha must be a positive whole number, got 0'),
         ((50, float('nan')), 'alpha must be a positive whole number, got nan'),
