@@ -11,8 +11,11 @@ class InputError(ValueError):
     ag_pass_through = True
 
 
-class Preempted(Exception):  # noqa: N818 - not an error: the run goes on later
-    """The process was asked to end; everything is saved, the same command goes on from there."""
+class Preempted(BaseException):
+    """The process was asked to end; everything is saved, the same command goes on from there.
+
+    No error, and like KeyboardInterrupt not for a library to catch, whose code a signal may meet.
+    """
 
 
 class NotFinite(Exception):  # noqa: N818

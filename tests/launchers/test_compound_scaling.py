@@ -163,7 +163,7 @@ def test_killed_and_shared_it_repeats_no_finished_trial_and_ends_with_the_same_t
 
     folder = tmp_path / 'killed'
     killed = start(folder, *COMPARE)
-    second = folder / 'trials' / 'compare.mbconv_c.seed0' / 'metrics.jsonl'
+    second = folder / 'trials' / 'compare.mbconv_c.seed0' / 'run.json'
     while not second.exists():
         assert killed.poll() is None
         time.sleep(0.05)
@@ -184,7 +184,7 @@ def test_killed_and_shared_it_repeats_no_finished_trial_and_ends_with_the_same_t
 def test_sigterm_reaches_the_trials_and_has_a_code_of_its_own(tmp_path):
     folder = tmp_path / 'run'
     process = start(folder, *COMPARE, '--trials_at_once=2', '--epochs=400')
-    while len(list(folder.glob('trials/*/metrics.jsonl'))) < 2:
+    while sum('images/s' in path.read_text() for path in folder.glob('logs/*.txt')) < 2:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

@@ -56,6 +56,10 @@ def progress(folder):
     return max((path.stat().st_mtime_ns for path in folder.glob('phases/*/*')), default=0)
 
 
+def ended_phases(folder):
+    return len(list(folder.glob('phases/*/result.json')))
+
+
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(tmp_path, start):
     undisturbed = tmp_path / 'undisturbed'
@@ -70,15 +74,17 @@ def test_twenty_kills_change_nothing(tmp_path, start):
         process = start(killed)
         if kill < 6:  # at any moment of the start
             time.sleep(rng.uniform(0, whole / 4))
-        else:  # once it has taken up what there was, and goes on
+        else:  # once it has taken up what there was, and goes on; in each phase
+            while process.poll() is None and ended_phases(killed) < kill // 7:
+                time.sleep(0.02)
             seen = progress(killed)
             while process.poll() is None and progress(killed) == seen:
                 time.sleep(0.02)
-            time.sleep(rng.uniform(0, whole / 20))
+            time.sleep(rng.uniform(0, whole / 100))
         assert process.poll() is None, 'the run ended before it could be killed often enough'
         process.send_signal(signal.SIGKILL)
         process.wait()
-        stages.add(len(list(killed.glob('phases/*/result.json'))))
+        stages.add(ended_phases(killed))
     assert start(killed).wait() == 0
     assert len(stages) >= 2, 'all kills fell into one phase'
 

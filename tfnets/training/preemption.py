@@ -14,6 +14,8 @@ def install():
 
     A second SIGINT does not wait.
     """
+    global _requested
+    _requested = False
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, _handle)
 
@@ -22,16 +24,18 @@ def install():
 def deferred():
     """Within it the signals are only noted, so that the block can save what it has.
 
-    Gives a function that tells whether there was one. At its end Preempted is raised, if the block
-    has not done so.
+    Gives a function that tells whether there was one; also one from before the block, for a library
+    may have been called when it came, and have swallowed what it raised. At the block's end
+    Preempted is raised, if the block has not done so.
     """
     global _deferred, _requested
-    _deferred, _requested = True, False
+    _deferred = True
     try:
         yield lambda: _requested
     finally:
         _deferred = False
-    if _requested:
+        requested, _requested = _requested, False
+    if requested:
         raise Preempted('saved')
 
 
