@@ -148,3 +148,49 @@ def test_pixels_are_normalised_by_statistics_of_ones_own(tmp_path):
     np.testing.assert_array_equal(
         keras.models.load_model(tmp_path / 'x.keras')(image), network(image)
     )
+
+
+@pytest.mark.parametrize('native', [True, False])
+@pytest.mark.parametrize('xla', [True, False])
+def test_groups_are_convolved_as_keras_does(native, xla, monkeypatch):
+    if native and not layers._computes_groups('float32'):
+        pytest.skip('TensorFlow has no convolutions in groups here')
+    monkeypatch.setattr(layers, '_computes_groups', lambda dtype: native)
+    options = {'strides': 2, 'groups': 3, 'name': 'conv'}
+    mine, theirs = layers.Conv2D(12, 3, **options), keras.layers.Conv2D(12, 3, **options)
+    images = tf.random.stateless_normal((2, 9, 8, 6), (0, 1))
+    for layer in (mine, theirs):
+        layer.build(images.shape)
+    mine.set_weights(theirs.get_weights())
+
+    def outputs_and_gradients(layer):
+        @tf.function(jit_compile=xla)
+        def run():
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                outputs = layer(images)
+                loss = tf.reduce_sum(outputs**2)
+            return outputs, *tape.gradient(loss, [images, *layer.trainable_variables])
+
+        return run()
+
+    values = zip(outputs_and_gradients(mine), outputs_and_gradients(theirs), strict=True)
+    for one, other in values:
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_whether_groups_can_be_convolved_is_found_out():
+    # Of integers there are no convolutions anywhere.
+    assert not layers._computes_groups('int32')
+
+
+def test_files_of_weights_do_not_tell_whose_convolution_it_was(tmp_path):
+    def network(kind):
+        x = keras.Input((8, 8, 4))
+        return keras.Model(x, kind(4, 3, groups=2)(x))
+
+    mine, theirs = network(layers.Conv2D), network(keras.layers.Conv2D)
+    theirs.save_weights(tmp_path / 'theirs.weights.h5')
+    mine.load_weights(tmp_path / 'theirs.weights.h5')
+    for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

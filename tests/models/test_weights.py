@@ -39,6 +39,16 @@ def test_keras_files_of_every_family_load_whole(family, ending, tmp_path):
     np.testing.assert_array_equal(other.weights[0], model.weights[0])
 
 
+def test_a_whole_network_brings_the_statistics_of_its_pixels(tmp_path):
+    model = randomized(SMALL['resnet']())
+    model.layers[1].normalise_by((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    model.save(tmp_path / 'network.keras')
+    loaded = SMALL['resnet']()
+    weights.load(loaded, tmp_path / 'network.keras')
+    photo = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(1, 16, 16, 3)
+    np.testing.assert_array_equal(loaded(photo), model(photo))
+
+
 @pytest.mark.parametrize('family', ['big_little', 'grouped, squeezed', 'resnet'])
 @pytest.mark.parametrize('legacy', [False, True])
 def test_pytorch_checkpoints_load_whole(family, legacy, tmp_path):

@@ -7,7 +7,7 @@ one more behind than before.
 
 import keras
 
-from tfnets.models.layers import BatchNormalization, PixelScaling
+from tfnets.models.layers import BatchNormalization, Conv2D, PixelScaling
 
 
 def he_fan_out():
@@ -35,7 +35,8 @@ def convolution(x, channels, name, kernel=1, stride=1, groups=1, use_bias=False,
     """A convolution that pads kernel // 2 zeros on every side, whatever the stride."""
     if stride > 1 and kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=f'{name}.padding')(x)
-    return keras.layers.Conv2D(
+    kind = Conv2D if groups > 1 else keras.layers.Conv2D
+    return kind(
         channels,
         kernel,
         strides=stride,

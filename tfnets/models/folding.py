@@ -11,6 +11,7 @@ from tfnets.models import graphs, layers
 # The layers that a batch norm behind them can be multiplied into, and how many kernels they have.
 # Not their subclasses, which may compute something else.
 _KERNELS = {
+    layers.Conv2D: 1,
     keras.layers.Conv1D: 1,
     keras.layers.Conv2D: 1,
     keras.layers.Conv3D: 1,

@@ -5,6 +5,7 @@ layers that it does not find stay random.
 """
 
 import io
+import json
 import pathlib
 import re
 import zipfile
@@ -16,6 +17,7 @@ from absl import logging
 
 from tfnets.errors import InputError
 from tfnets.models import roles
+from tfnets.models.layers import PixelScaling
 from tfnets.models.torch_weights import files as torch_files
 from tfnets.models.torch_weights import names as torch_names
 
@@ -27,7 +29,8 @@ def load(model, path, *, new_head=False, name=None, layout=None):
     """Gives a model all weights of a file.
 
     Names, where the file has any, and shapes are compared, not what the network does with them: one
-    with bilinear upsampling takes the weights of one with nearest.
+    with bilinear upsampling takes the weights of one with nearest. Where a whole network (`.keras`)
+    normalises pixels by statistics of its own, the model takes them too.
 
     Args:
         model: functional keras.Model of this library.
@@ -55,6 +58,8 @@ def load(model, path, *, new_head=False, name=None, layout=None):
         known = ', '.join((*_KERAS_SUFFIXES, *_TORCH_SUFFIXES))
         raise InputError(f'{path}: expected a file of weights that ends in one of {known}')
     _place(tensors, places, model, new_head, path, name)
+    if path.endswith('.keras'):
+        _normalise_as(path, model)
 
 
 def copy(source, model, *, new_head=False, name=None, origin='the source'):
@@ -270,6 +275,16 @@ def _places_in_order(layers, model, layout, path):
 
 def _text(name):
     return name.decode() if isinstance(name, bytes) else name
+
+
+def _normalise_as(path, model):
+    """Gives a model the statistics that the network of a .keras file normalises pixels by."""
+    with zipfile.ZipFile(path) as archive:
+        listed = json.loads(archive.read('config.json'))['config'].get('layers', ())
+    theirs = [layer['config'] for layer in listed if layer['class_name'] == 'PixelScaling']
+    ours = [layer for layer in model.layers if isinstance(layer, PixelScaling)]
+    if theirs and ours and theirs[0].get('mean'):
+        ours[0].normalise_by(theirs[0]['mean'], theirs[0]['deviation'])
 
 
 # PyTorch files.
