@@ -19,7 +19,7 @@ from tfnets.data.preprocessing import parse
 from tfnets.data.source import StreamedSource
 from tfnets.errors import InputError
 from tfnets.files import read_json
-from tfnets.launchers import common_flags, objects
+from tfnets.launchers import common_flags, splits
 
 COUNT = 30
 
@@ -225,9 +225,9 @@ def test_an_evaluation_without_damaged_photos_is_counted(
         with pytest.raises(
             InputError, match=r'grey_photos, train: 7 of 30 files.*__3,.*--skip_damaged'
         ):
-            objects.sound(source, training=False)
+            splits.sound(source, training=False)
     skip_damaged(True)
-    kept = objects.sound(source, training=False, folder=tmp_path)
+    kept = splits.sound(source, training=False, folder=tmp_path)
     assert isinstance(kept, type(source))
     assert len(kept) == COUNT - len(DAMAGED)
     assert batches(kept, batch_size=10).evaluation_steps == 3
@@ -241,23 +241,23 @@ def test_a_stream_is_looked_through_once_and_the_run_keeps_to_it(
 ):
     source = load(damaged_set, 'none')
     skip_damaged(True)
-    ids = objects.sound(source, training=True, folder=tmp_path).ids.tolist()
+    ids = splits.sound(source, training=True, folder=tmp_path).ids.tolist()
     monkeypatch.setattr(faults, 'damaged', None)
-    assert objects.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
+    assert splits.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
     skip_damaged(False)
-    assert objects.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
+    assert splits.sound(source, training=True, folder=tmp_path).ids.tolist() == ids
 
 
 def test_a_run_on_a_stream_cannot_leave_photos_out_later(damaged_set, skip_damaged, tmp_path):
     source = load(damaged_set, 'none')
     skip_damaged(False)
     for _ in range(2):
-        assert objects.sound(source, training=True, folder=tmp_path) is source
+        assert splits.sound(source, training=True, folder=tmp_path) is source
     skip_damaged(True)
     with pytest.raises(InputError, match='--skip_damaged: .*grey_photos, train.*--overwrite'):
-        objects.sound(source, training=True, folder=tmp_path)
+        splits.sound(source, training=True, folder=tmp_path)
     # An evaluation has no order to keep to.
-    assert len(objects.sound(source, training=False, folder=tmp_path)) == COUNT - len(DAMAGED)
+    assert len(splits.sound(source, training=False, folder=tmp_path)) == COUNT - len(DAMAGED)
 
 
 # ------------------------------------------------------------------- files of records, and labels

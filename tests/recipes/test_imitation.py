@@ -85,7 +85,8 @@ class Watching(Trainer):
 
 def go(folder, inputs, settings, watching=Watching, strategy=None, **options):
     trainer = watching(folder, strategy or tf.distribute.get_strategy(), **options)
-    outcome = imitation.go_wide_then_narrow(trainer, build_teacher, build_student, inputs, settings)
+    teacher = build_teacher()
+    outcome = imitation.go_wide_then_narrow(trainer, teacher, build_student, inputs, settings)
     return trainer, outcome
 
 
@@ -284,7 +285,7 @@ def test_it_runs_on_two_devices(tmp_path, inputs, two_devices):
     trainer = Trainer(tmp_path, two_devices)
     outcome = imitation.go_wide_then_narrow(
         trainer,
-        scoped(build_teacher),
+        scoped(build_teacher)(),
         scoped(build_student),
         inputs,
         plan(finetuning=course(0)),

@@ -7,7 +7,7 @@ import tensorflow as tf
 from small_networks import plain_network
 
 from tfnets.data.operations import mixing
-from tfnets.training.objectives import Classification
+from tfnets.training.objectives import Classification, Targets
 
 CLASSES = 14
 
@@ -41,7 +41,7 @@ def expected(network, batch, mix, alpha, smoothing):
     ('mix', 'alphas'), [(mixing.mixup, (0.4, 0.0)), (mixing.cutmix, (0.0, 1.0))]
 )
 def test_losses_are_of_the_mixed_images_and_labels(network, mix, alphas):
-    objective = Classification(network, 0.1, *alphas)
+    objective = Classification(network, Targets(0.1, *alphas))
     losses, metrics = objective(batch(), training=True)
     wanted, right = expected(network, batch(), mix, sum(alphas), 0.1)
     np.testing.assert_allclose(losses, wanted, rtol=1e-5)
@@ -51,7 +51,7 @@ def test_losses_are_of_the_mixed_images_and_labels(network, mix, alphas):
 
 
 def test_with_both_each_batch_gets_one(network):
-    objective = Classification(network, 0.0, 0.4, 1.0)
+    objective = Classification(network, Targets(0.0, 0.4, 1.0))
     kinds = []
     for seed in range(40):
         losses, _ = objective(batch(seed), training=True)
@@ -66,11 +66,11 @@ def test_with_both_each_batch_gets_one(network):
 
 
 def test_tests_are_never_mixed(network):
-    plain, mixed = Classification(network), Classification(network, 0.1, 0.4, 1.0)
+    plain, mixed = Classification(network), Classification(network, Targets(0.1, 0.4, 1.0))
     for training, objective in ((False, mixed), (False, mixed.unmixed())):
         np.testing.assert_array_equal(objective(batch(), training)[0], plain(batch(), False)[0])
     assert mixed.unmixed().network is network
-    unmixed = Classification(network, 0.1)
+    unmixed = Classification(network, Targets(0.1))
     np.testing.assert_array_equal(
         mixed.unmixed()(batch(), training=True)[0], unmixed(batch(), training=True)[0]
     )

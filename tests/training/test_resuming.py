@@ -8,7 +8,7 @@ from small_runs import Killed, assert_equal, kill_at, network, phase, untimed, w
 
 from tfnets.data import sources
 from tfnets.training.logging import read_metrics
-from tfnets.training.objectives import Classification
+from tfnets.training.objectives import Classification, Targets
 from tfnets.training.optimizers import Optimizer
 from tfnets.training.schedules import Plateau
 from tfnets.training.state import TrainingState
@@ -34,7 +34,7 @@ def source():
 
 def make(source, strategy, mixed=(), **options):
     with strategy.scope():
-        objective = Classification(network(), 0.1, *mixed)
+        objective = Classification(network(), Targets(0.1, *mixed))
     return phase(source, objective=objective, **options)
 
 

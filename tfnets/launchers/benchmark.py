@@ -18,7 +18,7 @@ from absl import flags, logging
 
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
-from tfnets.launchers import app, checks, common_flags, named_networks, objects
+from tfnets.launchers import app, checks, common_flags, named_networks, objects, splits
 
 FLAGS = flags.FLAGS
 
@@ -207,7 +207,7 @@ def _training_batches():
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
 
-    source = objects.open_source(FLAGS.train_split)
+    source = splits.open_source(FLAGS.train_split)
     line = preprocessing.parse(FLAGS.train_preprocessing, objects.resolution())
     placement = (FLAGS.augment_on_device, FLAGS.data_service)
     return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', *placement)

@@ -7,7 +7,7 @@ import pathlib
 
 from absl import flags
 
-from tfnets.launchers import app, checks, common_flags, objects, saved_networks
+from tfnets.launchers import app, checks, common_flags, objects, saved_networks, splits
 
 FLAGS = flags.FLAGS
 
@@ -56,7 +56,7 @@ def main():
     from tfnets.training.trainer import Trainer
 
     saved = saved_networks.find()
-    source = objects.sound(objects.open_source(FLAGS.split), training=False)
+    source = splits.sound(splits.open_source(FLAGS.split), training=False)
     saved.check_classes(source)
     with strategy.scope():
         network = saved.load()

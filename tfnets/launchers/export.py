@@ -21,7 +21,7 @@ from tfnets import __version__
 from tfnets.data.image_files import find_images, printable
 from tfnets.errors import InputError
 from tfnets.files import new_folder, replacing, write_json
-from tfnets.launchers import app, checks, common_flags, objects, saved_networks
+from tfnets.launchers import app, checks, common_flags, saved_networks, splits
 
 FLAGS = flags.FLAGS
 
@@ -168,8 +168,8 @@ def _check_agreement(agreement):
 def _open_split(split):
     """Opens train or validation, as the run divided its data; also the folder of what it found."""
     if FLAGS['dataset'].present:
-        return objects.open_source(split), None
-    opened = objects.open_source(saved_networks.own_split(saved_networks.run(), split))
+        return splits.open_source(split), None
+    opened = splits.open_source(saved_networks.own_split(saved_networks.run(), split))
     return opened, saved_networks.folder_of_run()
 
 
@@ -179,7 +179,7 @@ def _calibration(saved, line):
     from tfnets.data.source import StreamedSource
 
     opened, folder = _open_split('train')
-    source = objects.sound(opened, training=True, folder=folder)
+    source = splits.sound(opened, training=True, folder=folder)
     saved.check_classes(source)
     count = min(FLAGS.calibration_images, len(source))
     if isinstance(source, StreamedSource):
@@ -210,7 +210,7 @@ def _check_photos(saved, line):
     source, _ = _open_split('validation')
     saved.check_classes(source)
     spread = np.unique(np.linspace(0, len(source) - 1, count).astype(int))
-    source = objects.sound(source.take(spread), training=False)
+    source = splits.sound(source.take(spread), training=False)
     dataset = pipeline.evaluation_dataset(pipeline.Batches(source, line, len(source)))
     with faults.naming_damage(source):
         batch = next(iter(dataset))

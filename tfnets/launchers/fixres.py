@@ -17,6 +17,7 @@ from tfnets.launchers import (
     finetuning_flags,
     objects,
     run_folder,
+    splits,
 )
 
 FLAGS = flags.FLAGS
@@ -64,12 +65,12 @@ def main():
     folder = run_folder.locate('fixres', common_flags.resolved())
     if run_folder.show_finished(folder):
         return
-    opened = objects.open_splits()
+    opened = splits.open_all()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
-        inputs = objects.inputs(opened)
+        inputs = splits.inputs(opened)
         chosen = plan.test_resolution if isinstance(plan.test_resolution, int) else None
         if plan.test_resolution == 'validation':
             print('the test resolution is chosen on the way; this plan takes that of sigma')
@@ -77,7 +78,7 @@ def main():
         dry_run.show(phases, {FLAGS.model: network}, inputs, trainer)
         return
     run_folder.occupy(folder, 'fixres', common_flags.resolved())
-    inputs = objects.inputs(opened, folder)
+    inputs = splits.inputs(opened, folder)
     head = objects.describe(folder, network, strategy)
     outcome = fixres.fixres(trainer, build, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
@@ -103,9 +104,7 @@ def make_plan():
         control=FLAGS.control,
         high_resolution=FLAGS.high_resolution,
         evaluate_every=FLAGS.evaluate_every,
-        label_smoothing=FLAGS.label_smoothing,
-        mixup=FLAGS.mixup or 0.0,
-        cutmix=FLAGS.cutmix or 0.0,
+        targets=objects.targets(),
     )
 
 

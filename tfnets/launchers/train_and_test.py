@@ -4,7 +4,7 @@ from absl import flags
 
 from tfnets.errors import InputError
 from tfnets.files import read_json
-from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder
+from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder, splits
 
 FLAGS = flags.FLAGS
 
@@ -85,17 +85,17 @@ def _main(launcher):
     folder = run_folder.locate(launcher, common_flags.resolved())
     if _has_all(folder) and run_folder.show_finished(folder):
         return
-    opened = objects.open_splits()
+    opened = splits.open_all()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
-        inputs = objects.inputs(opened)
+        inputs = splits.inputs(opened)
         phases = [classification.training(network, inputs, plan)]
         dry_run.show(phases, {FLAGS.model: network}, inputs, trainer)
         return
     run_folder.occupy(folder, launcher, common_flags.resolved())
-    inputs = objects.inputs(opened, folder)
+    inputs = splits.inputs(opened, folder)
     if FLAGS.pixel_statistics == 'training':
         build = objects.normalising(build, inputs.train, folder)
     head = objects.describe(folder, network, strategy)
@@ -119,8 +119,6 @@ def _plan():
         training=objects.course(),
         test_resolutions=tuple(map(int, FLAGS.test_resolutions)) or (objects.resolution(),),
         evaluate_every=FLAGS.evaluate_every,
-        label_smoothing=FLAGS.label_smoothing,
-        mixup=FLAGS.mixup or 0.0,
-        cutmix=FLAGS.cutmix or 0.0,
+        targets=objects.targets(),
         test=FLAGS.test,
     )

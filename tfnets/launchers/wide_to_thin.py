@@ -21,6 +21,7 @@ from tfnets.launchers import (
     named_networks,
     objects,
     run_folder,
+    splits,
 )
 
 FLAGS = flags.FLAGS
@@ -135,24 +136,24 @@ def main():
     folder = run_folder.locate('wide_to_thin', common_flags.resolved())
     if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
-    opened = objects.open_splits()
+    opened = splits.open_all()
     classes = objects.num_classes(opened[0])
     build_student = objects.network_builder(classes, strategy)
     wide = named_networks.parse('teacher', FLAGS.teacher)
-    build_teacher = objects.named_builder(wide, classes, strategy, FLAGS.teacher_weights)
-    teacher, student = build_teacher(), build_student()
+    teacher = objects.named_builder(wide, classes, strategy, FLAGS.teacher_weights)()
+    student = build_student()
     imitation.check(teacher, student, plan)
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
-        inputs = objects.inputs(opened)
+        inputs = splits.inputs(opened)
         phases = imitation.dry_run(trainer, plan, inputs, teacher, student)
         networks = {FLAGS.teacher: teacher, FLAGS.model: student}
         dry_run.show(phases, networks, inputs, trainer)
         return
     run_folder.occupy(folder, 'wide_to_thin', common_flags.resolved())
-    inputs = objects.inputs(opened, folder)
+    inputs = splits.inputs(opened, folder)
     head = {**objects.describe(folder, student, strategy), 'teacher': FLAGS.teacher}
-    outcome = imitation.go_wide_then_narrow(trainer, build_teacher, build_student, inputs, plan)
+    outcome = imitation.go_wide_then_narrow(trainer, teacher, build_student, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(imitation_report.write_report(folder, outcome, plan, head))
 
@@ -184,9 +185,7 @@ def make_plan():
         baselines=FLAGS.baseline,
         teacher_stages=tuple(FLAGS.teacher_stages) or None,
         evaluate_every=FLAGS.evaluate_every,
-        label_smoothing=FLAGS.label_smoothing,
-        mixup=FLAGS.mixup or 0.0,
-        cutmix=FLAGS.cutmix or 0.0,
+        targets=objects.targets(),
     )
 
 

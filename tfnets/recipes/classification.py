@@ -8,7 +8,7 @@ from absl import logging
 
 from tfnets.recipes.inputs import Inputs
 from tfnets.training.evaluation import Evaluation
-from tfnets.training.objectives import Classification
+from tfnets.training.objectives import Classification, Targets
 from tfnets.training.phase import Course, Phase
 
 
@@ -23,18 +23,14 @@ class Plan:
         test: whether the test split is scored at the end; not while there is still a choice to be
             made between networks, which is the validation split's.
         evaluate_every: epochs between evaluations on the validation split.
-        label_smoothing: share of the target that is spread over all classes.
-        mixup: see training.objectives.Classification.
-        cutmix: the same.
+        targets: of training.
     """
 
     resolution: int
     training: Course
     test_resolutions: Sequence[int]
     evaluate_every: float = 1.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    targets: Targets = Targets()
     test: bool = True
 
 
@@ -102,7 +98,7 @@ def training(network, inputs, plan):
     """The one phase of the recipe."""
     return Phase(
         'train',
-        Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix),
+        Classification(network, plan.targets),
         inputs.training(plan.resolution, 'train'),
         plan.training.epochs,
         plan.training.optimizer,

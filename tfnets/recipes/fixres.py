@@ -17,7 +17,7 @@ from tfnets.models import roles
 from tfnets.recipes import apparent_size
 from tfnets.recipes.inputs import Inputs
 from tfnets.training.evaluation import Evaluation
-from tfnets.training.objectives import Classification
+from tfnets.training.objectives import Classification, Targets
 from tfnets.training.phase import Course, Phase, Treatment
 
 
@@ -40,10 +40,7 @@ class Plan:
         control: whether to fine-tune for as long at the training resolution too.
         high_resolution: whether to train another network at the test resolution all along.
         evaluate_every: epochs between evaluations on the validation split.
-        label_smoothing: of training and fine-tuning.
-        mixup: of training, see training.objectives.Classification. Fine-tuning sees its images
-            prepared as for a test, unmixed.
-        cutmix: the same.
+        targets: of training; fine-tuning sees its images prepared as for a test, unmixed.
     """
 
     resolution: int
@@ -57,9 +54,7 @@ class Plan:
     control: bool = True
     high_resolution: bool = False
     evaluate_every: float = 1.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    targets: Targets = Targets()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +174,7 @@ class _Recipe:
         self.rows = []
 
     def objective(self, network):
-        plan = self._plan
-        return Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix)
+        return Classification(network, self._plan.targets)
 
     def training(self, name, objective, pixels, epochs):
         """Training from scratch (or nothing at all, for a network that comes trained)."""

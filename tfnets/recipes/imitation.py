@@ -19,7 +19,7 @@ from tfnets.models import stages
 from tfnets.recipes.inputs import Inputs
 from tfnets.training.evaluation import Evaluation
 from tfnets.training.logging import read_metrics
-from tfnets.training.objectives import Classification, Distillation, Imitation
+from tfnets.training.objectives import Classification, Distillation, Imitation, Targets
 from tfnets.training.phase import FROZEN, Course, Phase, Treatment
 
 
@@ -44,9 +44,7 @@ class Plan:
         teacher_stages: names of the layers that end the teacher's stages; None for those named
             'stage1.output' and so on.
         evaluate_every: epochs between evaluations on the validation split.
-        label_smoothing: wherever labels are trained on.
-        mixup: the same, see training.objectives.Classification.
-        cutmix: the same.
+        targets: wherever labels are trained on.
     """
 
     resolution: int
@@ -63,9 +61,7 @@ class Plan:
     baselines: bool = False
     teacher_stages: Sequence[str] | None = None
     evaluate_every: float = 1.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    targets: Targets = Targets()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +113,7 @@ class Outcome:
 
 def go_wide_then_narrow(
     trainer,
-    build_teacher: Callable[[], keras.Model],
+    teacher: keras.Model,
     build_student: Callable[[int], keras.Model],
     inputs: Inputs,
     plan: Plan,
@@ -126,7 +122,7 @@ def go_wide_then_narrow(
 
     Args:
         trainer: training.Trainer.
-        build_teacher: makes the wide network with its initial (or pre-trained) weights.
+        teacher: the wide network with its initial (or pre-trained) weights.
         build_student: makes the thin network of a seed, the same each time.
         inputs: Inputs; the teacher's seed is theirs.
         plan: Plan.
@@ -134,7 +130,7 @@ def go_wide_then_narrow(
     Returns:
         Outcome.
     """
-    recipe = _Recipe(trainer, inputs, plan, build_teacher())
+    recipe = _Recipe(trainer, inputs, plan, teacher)
     recipe.teach()
     for seed in plan.seeds:
         recipe.narrow(build_student(seed), seed)
@@ -165,7 +161,7 @@ def check(teacher, student, plan):
         )
     if not plan.imitation.epochs:
         return
-    ends = plan.teacher_stages or stages.names(teacher)
+    ends = _ends(teacher, plan)
     bridged = stages.bridged(student, _widths(teacher, ends))
     pixels = (1, plan.resolution, plan.resolution, 3)
     for output, end in zip(bridged.outputs, ends, strict=False):
@@ -207,6 +203,11 @@ def dry_run(trainer, plan, inputs, teacher, student):
     return phases
 
 
+def _ends(teacher, plan):
+    """Names of the layers that end the teacher's stages."""
+    return plan.teacher_stages or stages.names(teacher)
+
+
 def _widths(teacher, ends):
     return [stages.output(teacher, end).shape[-1] for end in ends]
 
@@ -216,7 +217,7 @@ class _Recipe:
 
     def __init__(self, trainer, inputs, plan, teacher):
         self._trainer, self._inputs, self._plan = trainer, inputs, plan
-        self._teacher = teacher
+        self._teacher, self._ends = teacher, _ends(teacher, plan)
         self.rows = []
         self.imitated = []
 
@@ -281,7 +282,7 @@ class _Recipe:
         phases = []
         if not self._plan.imitation.epochs:
             return phases
-        for stage, end in enumerate(self.ends, 1):
+        for stage, end in enumerate(self._ends, 1):
             objective = Imitation(
                 bridged,
                 self._teacher,
@@ -332,8 +333,7 @@ class _Recipe:
         return self._phase(f'{name}.seed{seed}', seed, objective, course)
 
     def _classification(self, network):
-        plan = self._plan
-        return Classification(network, plan.label_smoothing, plan.mixup, plan.cutmix)
+        return Classification(network, self._plan.targets)
 
     def _phase(self, name, seed, objective, course, treatment=None, **options):
         plan, inputs = self._plan, dataclasses.replace(self._inputs, seed=seed)
@@ -353,15 +353,10 @@ class _Recipe:
     # ------------------------------------------------------------------------------- the networks
 
     @property
-    def ends(self):
-        """Names of the layers that end the teacher's stages."""
-        return self._plan.teacher_stages or stages.names(self._teacher)
-
-    @property
     def student_epochs(self):
         """Of all the student's phases together."""
         plan = self._plan
-        imitation = plan.imitation.epochs * len(self.ends) if plan.imitation.epochs else 0
+        imitation = plan.imitation.epochs * len(self._ends) if plan.imitation.epochs else 0
         return imitation + plan.distillation.epochs + plan.finetuning.epochs
 
     def bridged(self, student):
@@ -369,7 +364,7 @@ class _Recipe:
         if not self._plan.imitation.epochs:
             return student
         with self._trainer.strategy.scope():
-            return stages.bridged(student, _widths(self._teacher, self.ends))
+            return stages.bridged(student, _widths(self._teacher, self._ends))
 
     # ------------------------------------------------------------------------------- the results
 

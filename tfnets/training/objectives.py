@@ -10,10 +10,34 @@ float32 [batch] metrics; apart from training, and where there are answers, also 
 objective owns, by name.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
 from tfnets.data.operations import mixing
 from tfnets.models.layers import example_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What a network is trained towards, in place of the labels alone.
+
+    Attributes:
+        smoothing: share of the target that is spread over all classes, in [0, 1).
+        mixup: training images are blended in pairs, and their targets, by shares from
+            Beta(mixup, mixup); 0 for none.
+        cutmix: a rectangle of each is replaced by its partner's, and that share of its target; 0
+            for none. With both, each batch (of each device) is mixed in one of the two ways.
+    """
+
+    smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def are_mixed(self):
+        """Whether images are."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 class Classification:
@@ -24,17 +48,12 @@ class Classification:
 
     Args:
         network: keras.Model from uint8 pixels to logits [batch, num_classes].
-        label_smoothing: share of the target that is spread over all classes, in [0, 1).
-        mixup: training images are blended in pairs, and their targets, by shares from
-            Beta(mixup, mixup); 0 for none.
-        cutmix: a rectangle of each is replaced by its partner's, and that share of its target; 0
-            for none. With both, each batch (of each device) is mixed in one of the two ways.
+        targets: Targets of training.
     """
 
-    def __init__(self, network, label_smoothing=0.0, mixup=0.0, cutmix=0.0):
+    def __init__(self, network, targets=Targets()):
         self.modules = {'network': network}
-        self._label_smoothing = label_smoothing
-        self._alphas = mixup, cutmix
+        self._targets = targets
 
     @property
     def network(self):
@@ -49,23 +68,23 @@ class Classification:
         classes = self.network.output_shape[-1]
         label = batch['label']
         target = tf.one_hot(label, classes)
-        if training and any(self._alphas):
+        if training and self._targets.are_mixed:
             images, target = mixing.mixup_or_cutmix(
-                batch['image'], target, batch['seed'], *self._alphas
+                batch['image'], target, batch['seed'], self._targets.mixup, self._targets.cutmix
             )
             batch = batch | {'image': images}
             label = tf.argmax(target, axis=1, output_type=tf.int32)
         logits = _answer(self.network, batch, training)
-        smoothing = self._label_smoothing if training else 0.0
+        smoothing = self._targets.smoothing if training else 0.0
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
         return losses, _accuracy(logits, label, training)
 
     def unmixed(self):
         """The same without mixup and cutmix."""
-        if not any(self._alphas):
+        if not self._targets.are_mixed:
             return self
-        return Classification(self.network, self._label_smoothing)
+        return Classification(self.network, Targets(self._targets.smoothing))
 
 
 class Distillation:
