@@ -18,6 +18,10 @@ class Preempted(BaseException):
     """
 
 
+class WorkerLost(Exception):  # noqa: N818 - not an error: the run goes on later
+    """Another process of the cluster has ended; the last checkpoint is where all go on from."""
+
+
 class NotFinite(Exception):  # noqa: N818
     """The loss became NaN or infinite."""
 

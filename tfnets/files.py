@@ -7,6 +7,14 @@ import pathlib
 import shutil
 import tempfile
 
+_discarding = False
+
+
+def discard():
+    """From now on whatever this process writes by `replacing` vanishes; another's is kept."""
+    global _discarding
+    _discarding = True
+
 
 def write_text(path, text):
     """Writes a text file whole or not at all.
@@ -62,15 +70,17 @@ class replacing:  # noqa: N801 - used as `with replacing(path) as temporary:`
         self._path = pathlib.Path(path)
 
     def __enter__(self):
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        folder = None if _discarding else self._path.parent
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
         # The ending stays, for some writers choose their format by it.
-        handle, name = tempfile.mkstemp(dir=self._path.parent, suffix=self._path.name, prefix='.')
+        handle, name = tempfile.mkstemp(dir=folder, suffix=self._path.name, prefix='.')
         os.close(handle)
         self._temporary = pathlib.Path(name)
         return self._temporary
 
     def __exit__(self, kind, error, trace):
-        if kind is None:
+        if kind is None and not _discarding:
             with open(self._temporary, 'rb') as file:
                 os.fsync(file.fileno())
             os.chmod(self._temporary, 0o644)

@@ -194,3 +194,48 @@ def test_files_of_weights_do_not_tell_whose_convolution_it_was(tmp_path):
     mine.load_weights(tmp_path / 'theirs.weights.h5')
     for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize('xla', [False, True])
+@pytest.mark.parametrize('training', [False, True])
+def test_batch_norm_is_that_of_keras_but_for_the_moving_variance(training, xla):
+    mine, theirs = layers.BatchNormalization(), keras.layers.BatchNormalization()
+    images = 3 + tf.random.stateless_normal((2, 5, 4, 6), (0, 1))
+    rng = np.random.default_rng(0)
+    for layer in (mine, theirs):
+        layer.build(images.shape)
+    theirs.set_weights([rng.uniform(0.5, 1.5, 6) for _ in range(4)])
+    mine.set_weights(theirs.get_weights())
+    before = theirs.moving_variance.numpy()
+
+    def outputs_and_gradients(layer):
+        @tf.function(jit_compile=xla)
+        def run():
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                outputs = layer(images, training=training)
+                loss = tf.reduce_sum(outputs**3)
+            return outputs, *tape.gradient(loss, [images, layer.gamma.value, layer.beta.value])
+
+        return run()
+
+    values = zip(outputs_and_gradients(mine), outputs_and_gradients(theirs), strict=True)
+    for one, other in values:
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(mine.moving_mean, theirs.moving_mean, rtol=1e-6)
+    # 40 numbers of each channel are a sample.
+    grown, wanted = (layer.moving_variance - 0.99 * before for layer in (mine, theirs))
+    np.testing.assert_allclose(grown, wanted * (40 / 39 if training else 1), rtol=1e-4)
+
+
+@pytest.mark.parametrize('policy', ['mixed_bfloat16', 'mixed_float16', 'bfloat16'])
+def test_statistics_of_batch_norms_are_exact_in_any_precision(policy):
+    layer = layers.BatchNormalization(momentum=0.0, dtype=policy)
+    noise = tf.random.stateless_normal((16, 9, 9, 3), (0, 1))
+    images = tf.cast(100 + noise, layer.compute_dtype)
+    outputs = layer(images, training=True)
+    assert outputs.dtype == layer.compute_dtype
+    exact = tf.cast(images, tf.float32).numpy().reshape(-1, 3)
+    rounding = 1e-2 if policy == 'bfloat16' else 1e-4
+    np.testing.assert_allclose(layer.moving_mean, exact.mean(0), rtol=rounding)
+    np.testing.assert_allclose(layer.moving_variance, exact.var(0, ddof=1), rtol=rounding)

@@ -143,7 +143,8 @@ def test_moving_statistics_are_the_mean_of_both_replicas(two_devices):
         lambda context: tf.constant([[1.0], [3.0]]) * (1 + context.replica_id_in_sync_group)
     )
     two_devices.run(tf.function(lambda x: layer(x, training=True)), args=(values,))
-    np.testing.assert_allclose(layer.moving_mean.numpy(), [3.0])
+    (mean,) = distribution.replica_means([layer.moving_mean], two_devices)
+    np.testing.assert_allclose(mean, [3.0])
 
 
 def test_evaluation_on_two_devices_counts_each_example_once(tmp_path, two_devices, one_device):

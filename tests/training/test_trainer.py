@@ -162,10 +162,9 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(tmp_path, sour
 
 
 def test_weights_that_the_last_update_made_infinite_are_not_saved(tmp_path, source):
-    wild = phase(
-        source, epochs=0.01, validation=None, optimizer=Optimizer('sgd'), schedule=Constant(1e38)
-    )
-    with pytest.raises(NotFinite, match='not finite after step 1, at learning rate 1e[+]38'):
+    options = {'optimizer': Optimizer('sgd', weight_decay=1e3), 'schedule': Constant(3e38)}
+    wild = phase(source, epochs=0.01, validation=None, **options)
+    with pytest.raises(NotFinite, match='not finite after step 1, at learning rate 3e[+]38'):
         new_trainer(tmp_path).run(wild)
     assert not list(tmp_path.glob('phases/train/checkpoints/step*'))
 

@@ -9,8 +9,8 @@ import tempfile
 
 from absl import app, flags, logging
 
-from tfnets.errors import InputError, NotFinite, Preempted
-from tfnets.training import preemption
+from tfnets.errors import InputError, NotFinite, Preempted, WorkerLost
+from tfnets.training import cluster, preemption
 
 BAD_INPUT = 2
 NOT_FINITE = 3
@@ -22,7 +22,8 @@ def launch(main, check=None, arguments=False):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
     Exit codes: 0 done; 1 a file cannot be read or written, or a defect; 2 bad input; 3 the loss
-    became NaN or infinite; 75 asked to end (SIGTERM), all saved, the same command goes on.
+    became NaN or infinite; 75 asked to end (SIGTERM), all saved, or another process of a cluster
+    has ended: the same command goes on.
 
     Args:
         main: function without arguments; imports TensorFlow only through `import_tensorflow`.
@@ -46,7 +47,8 @@ def _guarded(main, check, arguments, argv):
             )
         if check:
             check(*words)
-        main(*words)
+        with cluster.minding_others():
+            main(*words)
         sys.stdout.flush()
     except InputError as error:
         _end(f'error: {error}', BAD_INPUT)
@@ -57,6 +59,12 @@ def _guarded(main, check, arguments, argv):
         _end(f'error: {error}', 1)
     except NotFinite as error:
         _end(f'error: {error}', NOT_FINITE)
+    except WorkerLost as error:
+        _end(
+            f'another process of this cluster has ended ({error}); start all again by the same '
+            'command, which goes on from the last checkpoint',
+            PREEMPTED,
+        )
     except Preempted as error:
         _end(f'ended as asked: {error}; the same command goes on from there', PREEMPTED)
     except Exception as error:
@@ -119,11 +127,12 @@ def _is_ours(record):
     return '/tensorflow' not in record.pathname or record.levelno >= 40
 
 
-def import_tensorflow(logical_devices=0):
+def import_tensorflow(logical_devices=0, initialize=True):
     """Imports TensorFlow without the lines that it prints whatever it is told.
 
     Args:
         logical_devices: into how many the CPU is split; 0 leaves it whole.
+        initialize: whether its devices are made too; not before a cluster is joined.
 
     Returns:
         The module.
@@ -137,7 +146,8 @@ def import_tensorflow(logical_devices=0):
                 tf.config.list_physical_devices('CPU')[0],
                 [tf.config.LogicalDeviceConfiguration()] * logical_devices,
             )
-        tf.config.list_logical_devices()
+        if initialize:
+            tf.config.list_logical_devices()
     tf.get_logger().setLevel('ERROR')
     return tf
 
@@ -159,3 +169,9 @@ def quiet():
             sys.stderr.flush()
             os.dup2(original, 2)
             os.close(original)
+
+
+def keep_quiet():
+    """Leaves to the chief of a cluster what its processes all print and log; warnings stay."""
+    logging.get_absl_handler().setLevel(logging.converter.STANDARD_WARNING)
+    sys.stdout = open(os.devnull, 'w')  # noqa: SIM115 - until the process ends

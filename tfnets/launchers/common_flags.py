@@ -8,6 +8,7 @@ from tfnets.models import registry
 # Flags that may differ when a run is gone on with: they change where and how fast, not what.
 CHANGEABLE = (
     'strategy',
+    'tpu',
     'xla',
     'logical_devices',
     'data_dir',
@@ -351,8 +352,17 @@ def define_devices():
     flags.DEFINE_enum(
         'strategy',
         'auto',
-        ('auto', 'one_device', 'mirrored'),
-        'mirrored: all GPUs of this host, or all --logical_devices; auto: that, if several.',
+        ('auto', 'one_device', 'mirrored', 'multi_worker', 'tpu'),
+        'mirrored: all GPUs of this host, or all --logical_devices; multi_worker: one process of '
+        'several, which TF_CONFIG or a SLURM step names; auto: multi_worker where TF_CONFIG names '
+        'several, mirrored where there are several devices.',
+    )
+    flags.DEFINE_string('tpu', 'local', "Of --strategy=tpu: 'local', or a TPU's name.")
+    flags.DEFINE_bool(
+        'sync_batch_norm',
+        False,
+        'Batch norms normalise by the statistics of the global batch, instead of each device by '
+        'those of its share.',
     )
     flags.DEFINE_bool('xla', None, 'Compile the step; by default on GPUs only, a CPU is slower so.')
     flags.DEFINE_integer(

@@ -8,21 +8,30 @@ from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
 from tfnets.launchers import app, checks, common_flags, run_folder
 from tfnets.models import registry
+from tfnets.training import cluster
 
 FLAGS = flags.FLAGS
 
 
 def strategy(precision='float32'):
     """Imports TensorFlow, sets the precision of networks to be built, and makes the strategy."""
-    app.import_tensorflow(FLAGS.logical_devices)
+    joining = FLAGS.strategy == 'multi_worker' or (FLAGS.strategy == 'auto' and cluster.named())
+    app.import_tensorflow(FLAGS.logical_devices, initialize=not joining)
     import keras
 
     from tfnets.data import pipeline
     from tfnets.training import distribution
 
     keras.config.set_dtype_policy(precision)
-    made = distribution.make_strategy(FLAGS.strategy)
-    pipeline.replica_batch(FLAGS.batch_size, made.num_replicas_in_sync)
+    made = distribution.make_strategy(FLAGS.strategy, FLAGS.tpu)
+    if not cluster.is_chief():
+        app.keep_quiet()
+    replicas = made.num_replicas_in_sync
+    pipeline.replica_batch(FLAGS.batch_size, replicas)
+    if FLAGS.sync_batch_norm and replicas > 1 and xla():
+        raise InputError(
+            '--sync_batch_norm: XLA cannot compile what several devices do together; take --noxla'
+        )
     return made
 
 
@@ -112,10 +121,15 @@ def _rounded(numbers):
 def _seeded(build, made_strategy):
     import keras
 
+    from tfnets.models import roles
+
     def build_for(seed=None):
         keras.utils.set_random_seed(FLAGS.seed if seed is None else seed)
         with made_strategy.scope():
-            return build()
+            network = build()
+        for norm in roles.batch_norms(network):
+            norm.synchronized = FLAGS.sync_batch_norm
+        return network
 
     return build_for
 

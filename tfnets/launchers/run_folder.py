@@ -16,6 +16,7 @@ from tfnets import __version__
 from tfnets.errors import InputError
 from tfnets.files import copy, read_json, write_json, write_text
 from tfnets.launchers import common_flags
+from tfnets.training import cluster
 
 
 def locate(launcher, values, changeable=()):
@@ -48,14 +49,23 @@ def locate(launcher, values, changeable=()):
 def occupy(folder, launcher, values):
     """Makes the run's folder, or goes on in it; nobody else may until this process ends.
 
+    Of a cluster's processes the chief does so, for all of them.
+
     Args:
         folder: what `locate` answered.
         launcher: name of the launcher.
         values: dict of the resolved flags; with 'overwrite' what is in the folder is deleted.
 
     Raises:
-        InputError: if another process is in it.
+        InputError: if another process is in it, or one of a cluster's does not see it.
     """
+    cluster.wait()  # until all have located it
+    if cluster.is_chief():
+        _occupy(folder, launcher, values)
+    _check_seen(folder)
+
+
+def _occupy(folder, launcher, values):
     file = _open_lock(folder)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,6 +76,18 @@ def occupy(folder, launcher, values):
     if values.get('overwrite'):
         _empty(folder)
     _write_start(folder, launcher, values)
+
+
+def _check_seen(folder):
+    """Refuses a folder whose files not all processes of a cluster see."""
+    written = read_json(folder / 'run.json', {})
+    is_blind = cluster.agreed(written) != written
+    if any(cluster.total([is_blind])):
+        raise InputError(
+            f'--run_dir={folder}: {"this process does" if is_blind else "other processes do"} not '
+            'see what the first one has written there; expected a folder on a file system that all '
+            'of them share'
+        )
 
 
 def share(folder, launcher, values, changeable=()):

@@ -4,6 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
+from tfnets.training import distribution
+
 
 class Average:
     """Exponential moving averages of what changes in a network, its batch norms' statistics too.
@@ -46,8 +48,7 @@ class Average:
         decay = tf.minimum(tf.constant(self._decay, tf.float64), (1 + count) / (10 + count))
         rate = tf.cast(tf.where(updates > before, 1 - decay, 0.0), tf.float32)
         values = [weight.value for weight in self._weights]
-        # Each replica has statistics of its own; what is read here is their mean.
-        values += [tf.identity(statistic.value) for statistic in self._statistics]
+        values += distribution.replica_means(self._statistics, self._strategy)
         for average, value in zip(self.variables, values, strict=True):
             self._strategy.extended.update(average, _approach, (value, rate), group=False)
 

@@ -11,6 +11,7 @@ from absl import logging
 
 from tfnets.errors import InputError
 from tfnets.files import read_json, replacing, write_json, write_text
+from tfnets.training import cluster
 
 # What reading a file that was cut short, or is another network's, can raise.
 _UNREADABLE = (tf.errors.OpError, ValueError, OSError, AssertionError, LookupError)
@@ -27,11 +28,12 @@ class Checkpoints:
     """
 
     def __init__(self, folder, modules, keep=2, **state):
-        self._best = folder / 'best'
+        self._saved, own = folder / 'checkpoints', cluster.own(folder)
+        self._best = own / 'best'
         self._modules = tf.train.Checkpoint(modules=_Modules(modules))
         self._checkpoint = tf.train.Checkpoint(modules=_Modules(modules), **state)
         self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(folder / 'checkpoints'), keep, checkpoint_name='step'
+            self._checkpoint, str(own / 'checkpoints'), keep, checkpoint_name='step'
         )
 
     @property
@@ -41,6 +43,8 @@ class Checkpoints:
 
     def save(self, step):
         """Writes a checkpoint; a kill in the middle leaves the one before.
+
+        All processes of a cluster take part, and go on once it is there.
 
         Raises:
             OSError: if it cannot be written.
@@ -53,6 +57,7 @@ class Checkpoints:
                 f'cannot write a checkpoint into {self._manager.directory} ({reason}); the last '
                 f'one is {self.latest or "none yet"}'
             ) from error
+        cluster.wait()
 
     def save_if_best(self, step, value):
         """Keeps the networks apart if no evaluation of this phase gave a higher value before.
@@ -61,11 +66,12 @@ class Checkpoints:
             step: steps that have been made.
             value: the higher the better.
         """
-        before = read_json(self._best / 'best.json')
+        before = cluster.agreed(read_json(self._best / 'best.json'))
         if before and before['value'] >= value:
             return
         self._modules.write(str(self._best / f'step-{step}'))
         write_json(self._best / 'best.json', {'step': step, 'value': value})
+        cluster.wait()
         for old in self._best.glob('step-*'):
             if not old.name.startswith(f'step-{step}.'):
                 old.unlink()
@@ -79,7 +85,9 @@ class Checkpoints:
         Raises:
             InputError: if there are checkpoints and none can be read.
         """
-        for path in reversed(self._manager.checkpoints):
+        state = tf.train.get_checkpoint_state(str(self._saved))
+        paths = state.all_model_checkpoint_paths if state else ()
+        for path in reversed(paths):
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
                 return True
@@ -88,9 +96,9 @@ class Checkpoints:
                 logging.warning(
                     'checkpoint %s cannot be read (%s); trying the one before', path, reason
                 )
-        if self._manager.checkpoints:
+        if paths:
             raise InputError(
-                f'{self._manager.directory}: no checkpoint can be read; bring one back, or start '
+                f'{self._saved}: no checkpoint can be read; bring one back, or start '
                 'anew by --overwrite'
             )
         return False
@@ -131,7 +139,7 @@ def check_frozen(folder, modules):
         InputError: if one of them has other weights than when the phase began.
     """
     found = {name: _fingerprint(module) for name, module in modules.items()}
-    known = read_json(folder / 'frozen.json')
+    known = cluster.agreed(read_json(folder / 'frozen.json'))
     if known is None and found:
         write_json(folder / 'frozen.json', found)
     for name in known or ():
@@ -151,6 +159,8 @@ def _fingerprint(module):
 
 def remove_leftovers(folder):
     """Deletes what writers that were killed left half written in a phase's folder."""
+    if not cluster.is_chief():
+        return
     for path in [*folder.glob('.*'), *folder.glob('best/.*')]:
         path.unlink()
     for path in folder.glob('checkpoints/*_temp'):
@@ -163,7 +173,7 @@ def restore_best(folder, modules):
     Returns:
         The step of it, or None if no best was kept; then nothing is changed.
     """
-    best = read_json(folder / 'best' / 'best.json')
+    best = cluster.agreed(read_json(folder / 'best' / 'best.json'))
     if best is None:
         return None
     path = folder / 'best' / f'step-{best["step"]}'

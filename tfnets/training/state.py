@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnets.errors import NotFinite
-from tfnets.training import checkpoints, plateau, step
+from tfnets.errors import InputError, NotFinite
+from tfnets.training import checkpoints, cluster, plateau, step
 from tfnets.training.accumulation import Accumulator
 from tfnets.training.averaging import Average
 from tfnets.training.schedules import InSteps, Plateau
@@ -81,6 +81,11 @@ class TrainingState:
             checkpoints.remove_leftovers(self._folder)
             if self.checkpoints.restore():
                 self.step = int(self._step.numpy())
+            if cluster.agreed(self.step) != self.step:
+                raise InputError(
+                    f'{self._folder}: this process has read step {self.step} there, the first one '
+                    'another; expected one file system, and the same files, for all'
+                )
 
     def _build_options(self, phase, variables, strategy):
         """What most phases do without: each is None where it is not asked for."""

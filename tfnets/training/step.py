@@ -8,6 +8,8 @@ reach the weights for ever.
 
 import tensorflow as tf
 
+from tfnets.training import cluster
+
 
 def training_function(
     objective,
@@ -40,7 +42,6 @@ def training_function(
     """
     replicas = strategy.num_replicas_in_sync
 
-    @tf.function(jit_compile=xla, autograph=False)
     def gradients_of(batch):
         values = [variable.value for variable in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -60,9 +61,10 @@ def training_function(
         means = {name: tf.reduce_sum(metric) / batch_size for name, metric in metrics.items()}
         return {'loss': loss, **means}, gradients
 
+    gradients_of = _compiled(gradients_of, xla)
+
     def step(batch):
-        # The lambda keeps the compiled function inside each replica's own graph.
-        means, gradients = strategy.run(lambda batch: gradients_of(batch), args=(batch,))
+        means, gradients = strategy.run(gradients_of, args=(batch,))
         if replicas > 1:
             pairs = [(g, v.value) for g, v in zip(gradients, variables, strict=True)]
             gradients = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
@@ -113,20 +115,36 @@ def evaluation_function(objective, strategy, xla):
         xla: whether to compile the replica's function.
 
     Returns:
-        function(batch) -> list, for each local replica a dict of tensors [replica_batch]: 'index',
-        'label', 'loss' and the metrics.
+        function(batch) -> list of dicts of tensors [n]: 'index', 'label', 'loss' and the metrics,
+        together those of all replicas of all processes.
     """
 
-    @tf.function(jit_compile=xla, autograph=False)
     def score(batch):
         losses, metrics = objective(batch, training=False)
         kept = {name: batch[name] for name in ('index', 'label')}
         return {**kept, 'loss': losses, **metrics}
 
+    score = _compiled(score, xla)
+
     @tf.function
     def evaluate(batch):
-        scores = strategy.run(lambda batch: score(batch), args=(batch,))
+        scores = strategy.run(score, args=(batch,))
+        if cluster.size() > 1:
+            return [{k: strategy.gather(v, axis=0) for k, v in scores.items()}]
         local = {k: strategy.experimental_local_results(v) for k, v in scores.items()}
         return [dict(zip(local, row, strict=True)) for row in zip(*local.values(), strict=True)]
 
     return evaluate
+
+
+def _compiled(function, xla):
+    """A function of a replica, compiled by XLA or not.
+
+    What replicas do together, as synchronized batch norms do, cannot stand in a tf.function of a
+    replica's own; so that there is none where nothing is compiled.
+    """
+    if not xla:
+        return tf.autograph.experimental.do_not_convert(function)
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    # The lambda keeps the compiled function inside each replica's own graph.
+    return lambda batch: compiled(batch)

@@ -13,7 +13,7 @@ from absl import logging
 from tfnets.data import faults, pipeline
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
-from tfnets.training import checkpoints, distribution, preemption, step
+from tfnets.training import checkpoints, cluster, distribution, preemption, step
 from tfnets.training.evaluation import Evaluation, collect, summarize
 from tfnets.training.logging import MetricsLog, Progress
 from tfnets.training.schedules import Plateau
@@ -120,7 +120,7 @@ class Trainer:
 
     def result(self, name):
         """The PhaseResult of a finished phase, or None."""
-        saved = read_json(self.folder(name) / 'result.json')
+        saved = cluster.agreed(read_json(self.folder(name) / 'result.json'))
         if saved is None:
             return None
         validation = saved.pop('validation')
@@ -139,7 +139,7 @@ class Trainer:
 
     def _loop(self, phase, state):
         """Steps, log lines, evaluations and checkpoints, up to the end of the phase."""
-        log = MetricsLog(self.run_dir, phase.name, state.step)
+        log = MetricsLog(cluster.own(self.run_dir), phase.name, state.step)
         progress = Progress(phase.name, state.step, phase.steps)
         self._show(phase, log)
         iterator = iter(self._training_data(phase, state.step))
@@ -162,10 +162,12 @@ class Trainer:
                 if state.step in phase.evaluation_steps:
                     validation = self._validate(phase, state)
                     log.write('validation', state.step, validation.numbers())
+                # Clocks differ, and a signal may come to one process alone.
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
-                overdue |= 0 < self._checkpoint_steps <= state.step - saved_step
-                leaving = terminated() or stop <= state.step < phase.steps
-                if overdue or leaving or state.step == phase.steps:
+                asked, due = cluster.total([terminated(), cluster.is_chief() and overdue])
+                due |= 0 < self._checkpoint_steps <= state.step - saved_step
+                leaving = asked or stop <= state.step < phase.steps
+                if due or leaving or state.step == phase.steps:
                     log.flush()
                     state.save()
                     saved, saved_step = time.monotonic(), state.step
@@ -256,6 +258,7 @@ class Trainer:
             validation,
         )
         write_json(folder / 'result.json', dataclasses.asdict(result))
+        cluster.wait()
         return result
 
     def _training_data(self, phase, start):
@@ -305,7 +308,7 @@ class Trainer:
             f'{batches.source.name} {batches.source.split} {len(batches.source)} | '
             f'{batches.preprocessing.line} @ {batches.preprocessing.resolution}'
         )
-        saved = read_json(path, {})
+        saved = cluster.agreed(read_json(path, {}))
         if key not in saved:
             saved[key] = dataclasses.asdict(self.score(objective, batches))
             write_json(path, saved)

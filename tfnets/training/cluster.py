@@ -1,0 +1,156 @@
+"""Several processes, maybe on several hosts, that train one network together.
+
+All of them run the same program and take part in every collective operation, in the same order;
+reading a variable that replicas share is one, and so is saving it. What they must not decide each
+for itself (what stands in a file, what the time is) the first of them, the chief, decides for all.
+Only the chief's files are kept.
+
+A process belongs to one cluster as long as it lives, so that this is known to the module. A process
+on its own is a cluster of one. TensorFlow is imported only to join others.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from tfnets import files
+from tfnets.errors import InputError, WorkerLost
+
+_strategy = None
+_scratch = None
+
+
+def named():
+    """Whether TF_CONFIG names several workers."""
+    try:
+        return len(json.loads(os.environ.get('TF_CONFIG', '{}'))['cluster']['worker']) > 1
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def join():
+    """Takes this process's place among the others; to be called before TensorFlow does anything.
+
+    Who they are is in TF_CONFIG, {'cluster': {'worker': ['host:port', ...]}, 'task': {'type':
+    'worker', 'index': 0}}, or else in the environment of a SLURM step, a process for each task.
+
+    Returns:
+        tf.distribute.MultiWorkerMirroredStrategy, once all others have joined.
+
+    Raises:
+        InputError: if neither names any others.
+    """
+    global _strategy, _scratch
+    import tensorflow as tf
+
+    _strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver())
+    if not is_chief():
+        _scratch = tempfile.TemporaryDirectory(prefix='tfnets')
+        files.discard()
+    return _strategy
+
+
+def _resolver():
+    import tensorflow as tf
+
+    if os.environ.get('TF_CONFIG'):
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if int(os.environ.get('SLURM_STEP_NUM_TASKS', 0)) > 1:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    raise InputError(
+        '--strategy=multi_worker: expected the other processes in TF_CONFIG, or a SLURM step of '
+        'several tasks (srun); there is neither'
+    )
+
+
+def size():
+    """How many processes there are."""
+    return len(_strategy.cluster_resolver.cluster_spec().as_dict()['worker']) if _strategy else 1
+
+
+def is_chief():
+    """Whether this process is the one that decides, and whose files are kept."""
+    return not _strategy or _strategy.cluster_resolver.task_id == 0
+
+
+def total(numbers):
+    """Adds up numbers over all processes; none goes on before all have come to this.
+
+    Args:
+        numbers: list of int, of the same length in every process.
+
+    Returns:
+        List of int.
+    """
+    return _add(np.array(numbers, np.int64)).tolist() if _strategy else list(map(int, numbers))
+
+
+def wait():
+    """Lets no process go on before all have come to this."""
+    total([0])
+
+
+def agreed(value):
+    """What the chief's value is, in every process.
+
+    Args:
+        value: anything that JSON can hold; looked at in the chief alone.
+    """
+    if not _strategy:
+        return value
+    text = json.dumps(value).encode() if is_chief() else b''
+    (length,) = total([len(text)])
+    letters = np.zeros(length, np.int64)
+    letters[: len(text)] = list(text)
+    return json.loads(bytes(_add(letters).tolist()))
+
+
+def own(folder):
+    """Where this process writes what belongs into a folder: there, if its files are kept."""
+    if is_chief():
+        return pathlib.Path(folder)
+    return pathlib.Path(_scratch.name) / str(pathlib.Path(folder).absolute()).lstrip('/')
+
+
+@contextlib.contextmanager
+def minding_others():
+    """Turns the many ways in which a process learns that another is gone into one.
+
+    Raises:
+        WorkerLost: some ten seconds after another process has ended.
+    """
+    if not _strategy:
+        yield
+        return
+    import tensorflow as tf
+
+    # How a collective operation ends when one of those that take part in it is gone.
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    )
+    try:
+        yield
+    except lost as error:
+        raise WorkerLost(' '.join(str(error.message).split())[:200]) from error
+
+
+def _add(array):
+    """The sum of all processes' arrays, each counted once."""
+    import tensorflow as tf
+
+    def of_replica(context):
+        # A process with several devices counts with the first of them.
+        devices = context.num_replicas_in_sync // size()
+        is_first = context.replica_id_in_sync_group % devices == 0
+        return tf.constant(array if is_first else np.zeros_like(array))
+
+    values = _strategy.experimental_distribute_values_from_function(of_replica)
+    return _strategy.reduce('SUM', values, axis=None).numpy()
