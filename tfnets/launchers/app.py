@@ -61,8 +61,8 @@ def _guarded(main, check, arguments, argv):
         _end(f'error: {error}', NOT_FINITE)
     except WorkerLost as error:
         _end(
-            f'another process of this cluster has ended ({error}); start all again by the same '
-            'command, which goes on from the last checkpoint',
+            f'{error}; start all of this cluster again by the same command, which goes on from the '
+            'last checkpoint',
             PREEMPTED,
         )
     except Preempted as error:

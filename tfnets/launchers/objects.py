@@ -268,7 +268,8 @@ def describe(folder, network, made_strategy):
 
 def _hardware(tf):
     gpus = tf.config.list_physical_devices('GPU')
+    each = f'{os.cpu_count()} CPU cores'
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        return f'{len(gpus)} x {details.get("device_name", "GPU")}'
-    return f'{os.cpu_count()} CPU cores'
+        each = f'{len(gpus)} x {details.get("device_name", "GPU")}'
+    return f'{cluster.size()} processes, {each}' if cluster.size() > 1 else each

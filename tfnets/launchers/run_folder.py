@@ -80,8 +80,8 @@ def _occupy(folder, launcher, values):
 
 def _check_seen(folder):
     """Refuses a folder whose files not all processes of a cluster see."""
-    written = read_json(folder / 'run.json', {})
-    is_blind = cluster.agreed(written) != written
+    written = cluster.agreed(read_json(folder / 'run.json', {}))
+    is_blind = read_json(folder / 'run.json', {}) != written
     if any(cluster.total([is_blind])):
         raise InputError(
             f'--run_dir={folder}: {"this process does" if is_blind else "other processes do"} not '

@@ -20,6 +20,9 @@ import numpy as np
 from tfnets import files
 from tfnets.errors import InputError, WorkerLost
 
+# What TensorFlow raises in a collective operation when one that takes part in it is gone.
+_LOST = ('UnavailableError', 'AbortedError', 'CancelledError', 'DeadlineExceededError')
+
 _strategy = None
 _scratch = None
 
@@ -113,7 +116,9 @@ def own(folder):
     """Where this process writes what belongs into a folder: there, if its files are kept."""
     if is_chief():
         return pathlib.Path(folder)
-    return pathlib.Path(_scratch.name) / str(pathlib.Path(folder).absolute()).lstrip('/')
+    scratch = pathlib.Path(_scratch.name) / str(pathlib.Path(folder).absolute()).lstrip('/')
+    scratch.mkdir(parents=True, exist_ok=True)
+    return scratch
 
 
 @contextlib.contextmanager
@@ -123,23 +128,12 @@ def minding_others():
     Raises:
         WorkerLost: some ten seconds after another process has ended.
     """
-    if not _strategy:
-        yield
-        return
-    import tensorflow as tf
-
-    # How a collective operation ends when one of those that take part in it is gone.
-    lost = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
-    )
     try:
         yield
-    except lost as error:
-        raise WorkerLost(' '.join(str(error.message).split())[:200]) from error
+    except Exception as error:
+        if _strategy and type(error).__name__ in _LOST:
+            raise WorkerLost('another process has ended, or cannot be reached') from error
+        raise
 
 
 def _add(array):

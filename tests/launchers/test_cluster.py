@@ -1,0 +1,158 @@
+"""Several processes that train together, over loopback, through their real command line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+FLAGS = [
+    '--model=mbconv_c',
+    '--resolution=32',
+    '--train_preprocessing=decode_area_crop(resolution, 0.2, 0.7) | flip_lr',
+    '--eval_preprocessing=resize(resolution)',
+    '--train_split=train[:57]',
+    '--test_split=test[:57]',
+    '--epochs=3',
+    '--evaluate_every=1',
+    '--batch_size=16',
+    '--steps_per_call=2',
+    '--best_metric=top1',
+]
+
+
+def free_ports(count):
+    """Ports that nobody listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(('127.0.0.1', 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(flags, *, size=2):
+    """Starts the processes of a cluster; `flags` gives those of a process of some number."""
+    workers = [f'127.0.0.1:{port}' for port in free_ports(size)]
+    processes = []
+    for index in range(size):
+        task = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
+        command = [sys.executable, '-m', 'tfnets.launchers.classification', *flags(index)]
+        processes.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'TF_CONFIG': json.dumps(task)},
+            )
+        )
+    return processes
+
+
+def end(processes, seconds=300):
+    """The exit code, standard output and standard error of each process."""
+    try:
+        said = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
+
+
+def losses(folder):
+    lines = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
+    return [(line['split'], line['step'], line['loss']) for line in lines]
+
+
+def wait_for_steps(folder, processes):
+    record = folder / 'metrics.jsonl'
+    while not (record.exists() and record.read_text()):
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope='module')
+def together(tmp_path_factory):
+    """The folder of a run of two processes, and what they said."""
+    folder = tmp_path_factory.mktemp('cluster') / 'run'
+    return folder, end(start(lambda _: [*FLAGS, '--sync_batch_norm', f'--run_dir={folder}']))
+
+
+def test_two_processes_train_as_two_devices_and_as_one(together, launch, tmp_path):
+    folder, (chief, other) = together
+    assert chief[0] == 0, chief[2]
+    assert other[0] == 0, other[2]
+    assert (folder / 'report.md').read_text() in chief[1]
+    assert other[1] == ''
+    for devices in (1, 2):
+        alone = tmp_path / str(devices)
+        flags = ['--sync_batch_norm', f'--logical_devices={devices}', f'--run_dir={alone}']
+        done = launch('classification', *FLAGS, *flags)
+        assert done.returncode == 0, done.stderr
+        for one, same in zip(losses(folder), losses(alone), strict=True):
+            assert one[:2] == same[:2]
+            # Rounding grows from step to step.
+            if one[0] == 'train' and one[1] <= 6:
+                assert one[2] == pytest.approx(same[2], abs=1e-4)
+            assert one[2] == pytest.approx(same[2], rel=0.05)
+
+
+def test_all_must_see_the_folder(tmp_path):
+    for code, _, said in end(start(lambda index: [*FLAGS, f'--run_dir={tmp_path}/{index}'])):
+        assert code == 2
+        assert 'file system that all of them share' in said
+
+
+def test_without_others_it_says_where_they_are_looked_for(launch, tmp_path):
+    done = launch('classification', *FLAGS, '--strategy=multi_worker', f'--run_dir={tmp_path}/run')
+    assert done.returncode == 2
+    assert 'TF_CONFIG, or a SLURM step' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
+def test_a_sigterm_to_one_is_a_save_of_all_and_nothing_changes(victim, together, tmp_path):
+    flags = [*FLAGS, '--sync_batch_norm', f'--run_dir={tmp_path}/run']
+    processes = start(lambda _: flags)
+    wait_for_steps(tmp_path / 'run', processes)
+    processes[victim].send_signal(signal.SIGTERM)
+    ended = end(processes)
+    assert [code for code, *_ in ended] == [75, 75], ended
+    assert all('train: saved at step' in said for _, _, said in ended)
+    again = end(start(lambda _: flags))
+    assert [code for code, *_ in again] == [0, 0], again
+    assert 'going on from step' in again[0][2]
+    assert losses(tmp_path / 'run') == losses(together[0])
+    assert_equal_weights(tmp_path / 'run', together[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
+def test_one_that_is_killed_ends_the_other_in_time(victim, together, tmp_path):
+    flags = [*FLAGS, '--sync_batch_norm', '--checkpoint_steps=2', f'--run_dir={tmp_path}/run']
+    processes = start(lambda _: [*flags, '--epochs=3'])
+    wait_for_steps(tmp_path / 'run', processes)
+    processes[victim].kill()
+    killed = time.monotonic()
+    code, _, said = end(processes)[1 - victim]
+    assert time.monotonic() - killed < 60
+    assert code == 75
+    assert 'another process has ended, or cannot be reached; start all' in said
+    assert [code for code, *_ in end(start(lambda _: flags))] == [0, 0]
+    assert losses(tmp_path / 'run') == losses(together[0])
+    assert_equal_weights(tmp_path / 'run', together[0])
+
+
+def assert_equal_weights(*folders):
+    from tfnets.training.checkpoints import load_model
+
+    networks = [load_model(folder / 'model.keras') for folder in folders]
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
