@@ -79,5 +79,9 @@ def kill_at(monkeypatch, owner, name, call):
     monkeypatch.setattr(owner, name, counted)
 
 
+# What differs from one run of the same steps to the next.
+TIMINGS = ('images_per_second', 'step_milliseconds', 'memory_gib', 'mfu', 'input_wait')
+
+
 def untimed(line):
-    return {k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait')}
+    return {k: v for k, v in line.items() if k not in TIMINGS}

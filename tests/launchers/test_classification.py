@@ -44,3 +44,24 @@ def test_a_run_without_a_test_gets_it_later(launch, flags):
     assert [row['split'] for row in after['results']] == ['test']
     assert {**after, 'results': []} == report
     assert launch('classification', *flags, '--notest').stdout == tested.stdout
+
+
+def test_a_profile_and_the_share_of_the_peak(launch, flags, tmp_path):
+    watch = ['--profile=3:2', '--peak_tflops=measured', f'--run_dir={tmp_path}/run', '--notest']
+    done = launch('classification', *flags[:-1], *watch)
+    assert done.returncode == 0, done.stderr
+    assert 'a large matrix product' in done.stderr
+    traces = (tmp_path / 'run' / 'tensorboard' / 'train').rglob('*.xplane.pb')
+    assert [trace.stat().st_size > 10_000 for trace in traces] == [True]
+    lines = map(json.loads, (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
+    trained = [line for line in lines if line['split'] == 'train']
+    # The profile begins and ends between two lines.
+    assert [line['step'] for line in trained] == [3, 4, 5, 7, 8]
+    for line in trained:
+        assert 0 < line['mfu'] < 1
+        assert 0.1 < line['memory_gib'] < 100
+        speed = 16 / line['step_milliseconds'] * 1000
+        assert line['images_per_second'] == pytest.approx(speed, rel=1e-4)
+    for bad, said in [('5', 'START:COUNT'), ('1:0', 'START:COUNT')]:
+        refused = launch('classification', *flags, f'--profile={bad}')
+        assert refused.returncode == 2 and said in refused.stderr

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from small_runs import untimed
 
 FLAGS = [
     '--tune=all',
@@ -47,8 +48,7 @@ def weights(folder, phase):
 
 def record(folder):
     lines = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
-    timings = ('images_per_second', 'input_wait')
-    return [{k: v for k, v in line.items() if k not in timings} for line in lines]
+    return [untimed(line) for line in lines]
 
 
 def progress(folder):

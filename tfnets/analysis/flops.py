@@ -168,6 +168,25 @@ def cost(model, resolution):
     return ModelCost(resolution, tuple(layers), tuple(not_counted))
 
 
+def of_training(phase):
+    """The floating-point operations that training in a Phase takes for one image.
+
+    A multiply-add of a network that is asked is two of them, of one that learns six: its backward
+    pass has two where the forward pass has one. Nothing else is counted.
+
+    Returns:
+        int; None where but a part of a network learns, or a network is not counted in full.
+    """
+    total = 0
+    for name, network in phase.objective.modules.items():
+        treatment = phase.treatment_of(name)
+        counted = cost(network, phase.data.preprocessing.resolution)
+        if counted.not_counted or not (treatment.trained == 'all' or treatment.freezes):
+            return None
+        total += (2 if treatment.freezes else 6) * counted.macs
+    return total
+
+
 def stages(model_cost):
     """Adds up layers by stage.
 

@@ -47,6 +47,34 @@ def model_and_input():
         reachable('data_service', service)
     if FLAGS.new_head and not weights:
         raise InputError('--new_head: there are no --weights, so that the whole network is new')
+    if 'profile' in FLAGS:
+        profile()
+        peak_tflops()
+
+
+def profile():
+    """The pair of --profile, None if there is none."""
+    if FLAGS.profile is None:
+        return None
+    found = re.fullmatch(r'(\d+):([1-9]\d*)', FLAGS.profile, re.ASCII)
+    if not found:
+        raise InputError(f'--profile={FLAGS.profile}: expected START:COUNT in steps, as 100:10')
+    return int(found[1]), int(found[2])
+
+
+def peak_tflops():
+    """The number of --peak_tflops; None to ask for no share, 'measured' to measure it."""
+    if FLAGS.peak_tflops in (None, 'measured'):
+        return FLAGS.peak_tflops
+    try:
+        peak = float(FLAGS.peak_tflops)
+    except ValueError:
+        peak = math.nan
+    if not 0 < peak < math.inf:
+        raise InputError(
+            f"--peak_tflops={FLAGS.peak_tflops}: expected a number above 0, or 'measured'"
+        )
+    return peak
 
 
 def _check_line(flag):

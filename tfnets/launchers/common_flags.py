@@ -25,6 +25,8 @@ CHANGEABLE = (
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
+    'profile',
+    'peak_tflops',
     'stop_after_validations',
     'test',
 )
@@ -321,6 +323,18 @@ def define_run():
         "Also keep each phase's best network by this metric of the validation split.",
     )
     flags.DEFINE_integer('keep_checkpoints', 2, 'How many of the latest to keep.', lower_bound=1)
+    flags.DEFINE_string(
+        'profile',
+        None,
+        'START:COUNT: profile COUNT steps of each phase from step START on; TensorBoard shows it '
+        '(pip install tensorboard-plugin-profile).',
+    )
+    flags.DEFINE_string(
+        'peak_tflops',
+        None,
+        'Log which share (mfu) of so many 10^12 floating-point operations a second, of all devices '
+        "together, training takes; 'measured': of what a large matrix product takes here.",
+    )
     flags.DEFINE_integer(
         'stop_after_validations',
         0,

@@ -56,7 +56,20 @@ def trainer(folder, made_strategy):
         best_metric=FLAGS.best_metric,
         keep_checkpoints=FLAGS.keep_checkpoints,
         stop_after_validations=FLAGS.stop_after_validations,
+        watch=_watch(made_strategy),
     )
+
+
+def _watch(made_strategy):
+    """What is to be looked at, by --profile and --peak_tflops."""
+    from tfnets.analysis import flops
+    from tfnets.training import watching
+
+    peak = checks.peak_tflops()
+    if peak == 'measured':
+        peak = watching.measure_peak(made_strategy) / 1e12
+        logging.info('a large matrix product: %.3g TFLOP/s', peak)
+    return watching.Watch(checks.profile(), flops.of_training, peak and 1e12 * peak)
 
 
 def network_builder(num_classes, made_strategy):

@@ -32,12 +32,15 @@ class MetricsLog:
         run_dir: pathlib.Path of the run.
         phase: name of the phase.
         step: the step that training goes on from.
+
+    Attributes:
+        folder: where TensorBoard looks for this phase.
     """
 
     def __init__(self, run_dir, phase, step):
         self._phase = phase
         self._path = run_dir / 'metrics.jsonl'
-        self._board_dir = run_dir / 'tensorboard' / phase
+        self.folder = run_dir / 'tensorboard' / phase
         self._writers = {}
         kept = [
             line
@@ -45,7 +48,7 @@ class MetricsLog:
             if line['phase'] != phase or (step and line['step'] <= step)
         ]
         write_text(self._path, ''.join(json.dumps(line) + '\n' for line in kept))
-        for old in self._board_dir.glob('*/events.*'):
+        for old in self.folder.glob('*/events.*'):
             old.unlink()
         self._file = open(self._path, 'a')  # noqa: SIM115 - open as long as the phase runs
         for line in kept:
@@ -91,7 +94,7 @@ class MetricsLog:
 
     def _writer(self, split):
         if split not in self._writers:
-            self._writers[split] = tf.summary.create_file_writer(str(self._board_dir / split))
+            self._writers[split] = tf.summary.create_file_writer(str(self.folder / split))
         return self._writers[split]
 
     def _draw(self, line):

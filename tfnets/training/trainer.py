@@ -18,6 +18,7 @@ from tfnets.training.evaluation import Evaluation, collect, summarize
 from tfnets.training.logging import MetricsLog, Progress
 from tfnets.training.schedules import Plateau
 from tfnets.training.state import TrainingState
+from tfnets.training.watching import Watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Trainer:
         keep_checkpoints: how many of the latest to keep.
         stop_after_validations: a phase is saved and left for later behind so many of them, as if
             the process were asked to end; 0 for never.
+        watch: Watch, by default of nothing but the time of a step and memory.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Trainer:
         best_metric=None,
         keep_checkpoints=2,
         stop_after_validations=0,
+        watch=None,
     ):
         self.run_dir = pathlib.Path(run_dir)
         self.strategy = strategy
@@ -79,6 +82,7 @@ class Trainer:
         self._best_metric = best_metric
         self._keep = keep_checkpoints
         self._stop_after = stop_after_validations
+        self._watch = watch or Watch()
         self._evaluators = {}
 
     # -------------------------------------------------------------------------------- phases
@@ -150,11 +154,13 @@ class Trainer:
             preemption.deferred() as terminated,
             contextlib.closing(log),
             contextlib.closing(progress),
+            contextlib.closing(self._watch),
         ):
             if state.step == 0 and phase.evaluate_first:
                 log.write('validation', 0, self.score(phase.objective, phase.validation).numbers())
             leaving = stop <= state.step < phase.steps
             while state.step < phase.steps and not leaving:
+                self._watch.at(state.step, log.folder)
                 numbers = self._advance(phase, state, iterator)
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
@@ -183,7 +189,8 @@ class Trainer:
     def _advance(self, phase, state, iterator):
         """Makes the steps up to the next line of the log; returns its numbers."""
         first = state.step
-        count = _next_stop(phase, first, self._steps_per_call) - first
+        stops = phase.evaluation_steps | self._watch.stops
+        count = _next_stop(phase, first, self._steps_per_call, stops) - first
         start = time.monotonic()
         with faults.naming_damage(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
@@ -196,7 +203,7 @@ class Trainer:
             **{name: float(np.mean(values)) for name, values in history.items()},
             'epoch': state.step / phase.data.steps_per_epoch,
             'learning_rate': state.learning_rate,
-            'images_per_second': count * phase.data.batch_size / seconds,
+            **self._watch.numbers(phase, count, seconds),
             'input_wait': float(waited) / seconds,
             **state.scaling,
         }
@@ -341,10 +348,10 @@ def _measured(validation, metric, flag):
     return value
 
 
-def _next_stop(phase, step, steps_per_call):
+def _next_stop(phase, step, steps_per_call, further):
     """The step of the next line in the log.
 
     A function of the step alone, so that a run that was interrupted writes the same lines.
     """
-    stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps, *phase.evaluation_steps}
+    stops = {(step // steps_per_call + 1) * steps_per_call, phase.steps, *further}
     return min(stop for stop in stops if stop > step)
