@@ -19,7 +19,7 @@ launcher=$1
 shift
 
 # The tasks find each other through what SLURM says to each of them.
-srun --kill-on-bad-exit=0 python -m "tfnets.launchers.$launcher" --strategy=multi_worker "$@"
+srun --kill-on-bad-exit=0 --distribution=block python -m "tfnets.launchers.$launcher" --strategy=multi_worker "$@"
 code=$?
 [ "$code" -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit "$code"

@@ -10,7 +10,13 @@ def test_training_is_measured(launch, tmp_path):
     done = launch('benchmark', *flags, f'--output={tmp_path}/speeds.json')
     assert done.returncode == 0, done.stderr
     names = [row['name'] for row in json.loads((tmp_path / 'speeds.json').read_text())]
-    assert names == ['bare step', 'loop on photos', 'input alone']
+    assert names == [
+        'bare step',
+        'our loop on that batch',
+        'Keras fit on that batch',
+        'our loop on photos',
+        'input alone',
+    ]
 
 
 def test_the_input_is_measured_stage_by_stage(launch, tmp_path):

@@ -1,7 +1,11 @@
 """Speeds, measured so that they can be compared: in one process, in turns."""
 
 import dataclasses
+import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 
 import keras
@@ -10,8 +14,10 @@ import tensorflow as tf
 
 from tfnets.analysis import flops
 from tfnets.data import pipeline
+from tfnets.errors import InputError
 from tfnets.models import freezing
 from tfnets.models.layers import example_seeds
+from tfnets.training import checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +128,75 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
     return lambda: train().numpy()
 
 
+def keras_fit(network, optimizer, batch_size, resolution, steps, xla=False):
+    """The same steps by Keras' own loop, with as many of them in one call.
+
+    Args:
+        network: keras.Model from pixels to logits.
+        optimizer: Keras optimizer.
+        batch_size: images.
+        resolution: their side in pixels.
+        steps: in one call.
+        xla: whether to compile.
+
+    Returns:
+        Function without arguments that makes the steps.
+    """
+    images, labels, seeds = _one_batch(network, batch_size, resolution)
+    network.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=['accuracy'],
+        jit_compile=xla,
+        steps_per_execution=steps,
+    )
+    dataset = tf.data.Dataset.from_tensors((images, labels)).repeat()
+
+    def run():
+        with example_seeds(seeds):
+            network.fit(dataset, steps_per_epoch=steps, verbose=0)
+
+    return run
+
+
+class TorchSteps:
+    """The same steps in PyTorch, in a process of their own that waits while it is not called.
+
+    Args:
+        network: keras.Model from pixels to logits.
+        **settings: what torch_peer.trainer takes beside it.
+
+    Raises:
+        InputError: if it cannot be made there; from the process's last line.
+    """
+
+    def __init__(self, network, **settings):
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'tfnets.analysis.torch_peer'],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = f'{folder}/network.keras'
+            checkpoints.save_model(network, path)
+            self._process.stdin.write(json.dumps({'network': path, **settings}) + '\n')
+            self()  # by then it has read the file
+
+    def __call__(self):
+        """Makes the steps."""
+        self._process.stdin.write('\n')
+        self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            reason = self._process.stderr.read().strip().rpartition('\n')[2]
+            raise InputError(f'--peer=torch: {reason}')
+
+    def close(self):
+        """Ends the process."""
+        self._process.communicate()
+
+
 def forward_backward(network, batch_size, resolution, calls, xla=False):
     """Loss and gradients of one batch in memory, one call after the other; nothing is updated.
 
@@ -147,11 +222,7 @@ def forward_backward(network, batch_size, resolution, calls, xla=False):
 
 def _gradient_function(network, batch_size, resolution, xla):
     """A function without arguments that answers the loss of one batch, and its gradients."""
-    rng = np.random.default_rng(0)
-    shape = (batch_size, resolution, resolution, 3)
-    images = tf.constant(rng.integers(0, 256, shape, np.uint8))
-    labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
-    seeds = tf.constant(rng.integers(0, 2**31, (batch_size, 2), np.int32))
+    images, labels, seeds = _one_batch(network, batch_size, resolution)
 
     @tf.function(jit_compile=xla, autograph=False)
     def gradients_of():
@@ -163,6 +234,26 @@ def _gradient_function(network, batch_size, resolution, xla):
         return loss, tape.gradient(loss, network.trainable_variables)
 
     return gradients_of
+
+
+def _one_batch(network, batch_size, resolution):
+    """Images, labels and seeds of a batch in memory, made up."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, resolution, resolution, 3)
+    images = tf.constant(rng.integers(0, 256, shape, np.uint8))
+    labels = tf.constant(rng.integers(0, network.output_shape[-1], batch_size, np.int32))
+    return images, labels, tf.constant(rng.integers(0, 2**31, (batch_size, 2), np.int32))
+
+
+def synthetic(network, batch_size, resolution):
+    """The same batch over and over, as the training loop reads it.
+
+    Returns:
+        tf.data.Dataset without end, its elements as those of `pipeline.training_dataset`.
+    """
+    images, labels, seeds = _one_batch(network, batch_size, resolution)
+    element = {'image': images, 'label': labels, 'seed': seeds}
+    return tf.data.Dataset.from_tensors(element).repeat()
 
 
 def inference(network, batch_size, resolution, calls, xla=False, frozen=False):

@@ -5,14 +5,17 @@
   python -m tfnets.launchers.benchmark --models=resnet50,bl_resnet50:2:4 --batch_sizes=1,16
 
 Of training: the bare step (forward, backward, update, on one batch in memory) is what the device
-can do; the loop on real photos is what a run gets; and the input alone. By --input_only, stage by
+can do; our loop and Keras' own do the same, by --peer=torch PyTorch too; the loop on real photos is
+what a run gets; and the input alone. By --input_only, stage by
 stage: what reading, decoding, cropping and colours cost, beside the same done in the straight way.
 By --models: several networks side by side, in inference, and how much of the promise of their
 multiply-adds arrives; by --folded also in the form in which they answer fastest, by --training also
 forward and backward.
 """
 
+import contextlib
 import dataclasses
+import importlib.util
 
 from absl import flags, logging
 
@@ -59,6 +62,12 @@ flags.DEFINE_bool(
     'Measure the input alone, one stage of --train_preprocessing after another.',
 )
 flags.DEFINE_list('batch_sizes', ['1', '16'], 'Images at once, for --models.')
+flags.DEFINE_enum(
+    'peer',
+    None,
+    ('torch',),
+    'Measure beside it, in training, the same network in PyTorch (the extra torch).',
+)
 flags.DEFINE_string('output', None, 'Also write the speeds to this JSON file.')
 flags.adopt_module_key_flags(common_flags)
 
@@ -75,6 +84,12 @@ def check():
     for flag in ('folded', 'training', 'by_stage'):
         if FLAGS[flag].value and not FLAGS.models:
             raise InputError(f'--{flag}: compares networks; name them by --models')
+    if FLAGS.peer and (FLAGS.models or FLAGS.input_only):
+        raise InputError('--peer: measured in training; leave out --models and --input_only')
+    if FLAGS.peer and FLAGS.optimizer != 'sgd':
+        raise InputError(f'--peer={FLAGS.peer}: measured with --optimizer=sgd')
+    if FLAGS.peer and not importlib.util.find_spec(FLAGS.peer):
+        raise InputError("--peer=torch: PyTorch is not installed; pip install '.[torch]'")
     if not FLAGS.batch_sizes:
         raise InputError('--batch_sizes: expected at least one number of images')
     for text in FLAGS.batch_sizes:
@@ -213,6 +228,22 @@ def _training_batches():
     return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', *placement)
 
 
+def _torch_steps(network, resolution):
+    """The steps of --peer=torch."""
+    from tfnets.analysis import benchmark
+
+    return benchmark.TorchSteps(
+        network,
+        batch_size=FLAGS.batch_size,
+        resolution=resolution,
+        learning_rate=FLAGS.learning_rate,
+        momentum=FLAGS.momentum,
+        nesterov=FLAGS.nesterov,
+        steps=FLAGS.steps,
+        bfloat16=FLAGS.precision == 'mixed_bfloat16',
+    )
+
+
 def input_stages():
     """Lets the input run in turns, each time with one stage more; returns the numbers."""
     from tfnets.analysis import benchmark
@@ -253,20 +284,28 @@ def training(strategy):
     # Long enough that no round comes to its end.
     epochs = (FLAGS.rounds + 2) * FLAGS.steps / batches.steps_per_epoch
     phase = Phase('benchmark', Classification(build()), batches, epochs, optimizer, schedule)
-    advance = Trainer('.', strategy, xla=objects.xla()).stepper(phase)
+    loops = Trainer('.', strategy, xla=objects.xla())
+    on_photos = loops.stepper(phase)
+    other = dataclasses.replace(phase, objective=Classification(build()))
+    image = benchmark.synthetic(other.objective.network, FLAGS.batch_size, resolution)
+    on_one_batch = loops.stepper(other, image)
+
+    def by(make):
+        settings = (FLAGS.batch_size, resolution, FLAGS.steps, objects.xla())
+        return make(build(), optimizer.build(FLAGS.learning_rate), *settings)
+
     contestants = {
-        'bare step': benchmark.bare_step(
-            build(),
-            optimizer.build(FLAGS.learning_rate),
-            FLAGS.batch_size,
-            resolution,
-            FLAGS.steps,
-            objects.xla(),
-        ),
-        'loop on photos': lambda: advance(FLAGS.steps),
+        'bare step': by(benchmark.bare_step),
+        'our loop on that batch': lambda: on_one_batch(FLAGS.steps),
+        'Keras fit on that batch': by(benchmark.keras_fit),
+        'our loop on photos': lambda: on_photos(FLAGS.steps),
         'input alone': benchmark.input_alone(batches, FLAGS.steps),
     }
-    speeds = benchmark.alternate(contestants, FLAGS.steps * FLAGS.batch_size, FLAGS.rounds)
+    with contextlib.ExitStack() as stack:
+        if FLAGS.peer:
+            peer = stack.enter_context(contextlib.closing(_torch_steps(build(), resolution)))
+            contestants['PyTorch on that batch'] = peer
+        speeds = benchmark.alternate(contestants, FLAGS.steps * FLAGS.batch_size, FLAGS.rounds)
     print(
         f'{FLAGS.model} at {resolution} px, batch {FLAGS.batch_size}, {FLAGS.precision}, '
         f'{FLAGS.dataset}; {FLAGS.rounds} rounds of {FLAGS.steps} steps'

@@ -63,11 +63,34 @@ def _resolver():
     if os.environ.get('TF_CONFIG'):
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if int(os.environ.get('SLURM_STEP_NUM_TASKS', 0)) > 1:
-        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+        return tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({'worker': _slurm_workers()}),
+            task_type='worker',
+            task_id=int(os.environ['SLURM_PROCID']),
+        )
     raise InputError(
         '--strategy=multi_worker: expected the other processes in TF_CONFIG, or a SLURM step of '
         'several tasks (srun); there is neither'
     )
+
+
+def _slurm_workers():
+    """The addresses of a SLURM step's tasks, by their numbers.
+
+    SlurmClusterResolver itself puts node10 before node2, where SLURM counts the tasks of node2
+    first; and it looks for GPUs with a program that hosts without any lack.
+    """
+    from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver as slurm
+
+    hosts = slurm.expand_hostlist(os.environ['SLURM_STEP_NODELIST'])
+    counts = slurm.expand_tasks_per_node(os.environ['SLURM_STEP_TASKS_PER_NODE'])
+    # Jobs that share a host must not share ports.
+    first = 20_000 + int(os.environ.get('SLURM_JOB_ID', 0)) * 64 % 20_000
+    return [
+        f'{host}:{first + place}'
+        for host, count in zip(hosts, counts, strict=True)
+        for place in range(count)
+    ]
 
 
 def size():

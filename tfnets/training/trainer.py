@@ -281,14 +281,18 @@ class Trainer:
         for module in phase.changing.values():
             log.graph(module, phase.data.preprocessing.resolution)
 
-    def stepper(self, phase):
+    def stepper(self, phase, dataset=None):
         """A phase's loop for measurements: nothing is restored or saved, the networks are spoilt.
+
+        Args:
+            phase: Phase.
+            dataset: tf.data.Dataset to read instead of the phase's data; its elements alike.
 
         Returns:
             Function of a number of steps, which makes them.
         """
         state = TrainingState(phase, self.folder, self.strategy, self._xla, restore=False)
-        iterator = iter(self._training_data(phase, 0))
+        iterator = iter(dataset or self._training_data(phase, 0))
 
         def advance(count):
             history, _ = state.train(iterator, tf.constant(count))
