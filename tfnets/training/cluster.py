@@ -19,6 +19,7 @@ import numpy as np
 
 from tfnets import files
 from tfnets.errors import InputError, WorkerLost
+from tfnets.training import preemption
 
 # What TensorFlow raises in a collective operation when one that takes part in it is gone.
 _LOST = ('UnavailableError', 'AbortedError', 'CancelledError', 'DeadlineExceededError')
@@ -51,6 +52,7 @@ def join():
     import tensorflow as tf
 
     _strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver())
+    preemption.install()  # again: TensorFlow has put a handler of its own in its place
     if not is_chief():
         _scratch = tempfile.TemporaryDirectory(prefix='tfnets')
         files.discard()
