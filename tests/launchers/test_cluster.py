@@ -91,7 +91,7 @@ def test_two_processes_train_as_two_devices_and_as_one(together, launch, tmp_pat
     assert other[0] == 0, other[2]
     assert (folder / 'report.md').read_text() in chief[1]
     assert other[1] == ''
-    for devices in (1, 2):
+    for devices in (1, 2, 4):
         alone = tmp_path / str(devices)
         flags = ['--sync_batch_norm', f'--logical_devices={devices}', f'--run_dir={alone}']
         done = launch('classification', *FLAGS, *flags)

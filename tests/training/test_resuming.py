@@ -7,6 +7,7 @@ import tensorflow as tf
 from small_runs import Killed, assert_equal, kill_at, network, phase, untimed, weights
 
 from tfnets.data import sources
+from tfnets.models import roles
 from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification, Targets
 from tfnets.training.optimizers import Optimizer
@@ -38,21 +39,21 @@ def make(source, strategy, mixed=(), **options):
     return phase(source, objective=objective, **options)
 
 
-def end_of(folder, source, strategy, options):
+def end_of(folder, source, strategy, options, xla=False):
     """What a run comes to: weights of the network, and the record."""
     whole = make(source, strategy, **options)
-    Trainer(folder, strategy, steps_per_call=2, checkpoint_minutes=0).run(whole)
+    Trainer(folder, strategy, steps_per_call=2, checkpoint_minutes=0, xla=xla).run(whole)
     return weights(whole), [untimed(line) for line in read_metrics(folder)]
 
 
-def check(folder, monkeypatch, source, strategy, options):
-    expected, record = end_of(folder / 'whole', source, strategy, options)
+def check(folder, monkeypatch, source, strategy, options, xla=False):
+    expected, record = end_of(folder / 'whole', source, strategy, options, xla)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         # Step 10: behind two validations, one batch into the accumulation of three.
         kill_at(patch, Trainer, '_advance', 7)
-        end_of(folder / 'killed', source, strategy, options)
+        end_of(folder / 'killed', source, strategy, options, xla)
     assert [path.name for path in (folder / 'killed').glob('phases/train/checkpoints/step-10.*')]
-    found, resumed = end_of(folder / 'killed', source, strategy, options)
+    found, resumed = end_of(folder / 'killed', source, strategy, options, xla)
     assert_equal(found, expected)
     assert resumed == record
     return record
@@ -72,6 +73,45 @@ def test_one_device_goes_on_to_the_bit(tmp_path, monkeypatch, source, one_device
 )
 def test_two_devices_go_on_to_the_bit(tmp_path, monkeypatch, source, two_devices, name):
     check(tmp_path, monkeypatch, source, two_devices, OPTIONS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('xla', [False, True])
+@pytest.mark.parametrize('precision', ['float32', 'mixed_bfloat16', 'mixed_float16'])
+@pytest.mark.parametrize('devices', ['one_device', 'two_devices'])
+def test_every_way_to_compute_goes_on_to_the_bit(
+    tmp_path, monkeypatch, request, source, devices, precision, xla
+):
+    keras.config.set_dtype_policy(precision)
+    try:
+        strategy = request.getfixturevalue(devices)
+        record = check(tmp_path, monkeypatch, source, strategy, {}, xla)
+    finally:
+        keras.config.set_dtype_policy('float32')
+    losses = [line['loss'] for line in record if line['split'] == 'train']
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize('before', ['one_device', 'two_devices'])
+def test_it_goes_on_on_another_number_of_devices(tmp_path, monkeypatch, request, source, before):
+    """With batch norms that see the whole batch, so that devices do not matter."""
+    first, second = (
+        request.getfixturevalue(name)
+        for name in sorted(('one_device', 'two_devices'), reverse=before == 'two_devices')
+    )
+
+    def run(folder, strategy):
+        whole = make(source, strategy)
+        for norm in roles.batch_norms(whole.objective.network):
+            norm.synchronized = True
+        Trainer(folder, strategy, steps_per_call=2, checkpoint_minutes=0).run(whole)
+        return {(line['split'], line['step']): line['loss'] for line in read_metrics(folder)}
+
+    expected = run(tmp_path / 'whole', first)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, Trainer, '_advance', 4)
+        run(tmp_path / 'moved', first)
+    assert run(tmp_path / 'moved', second) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
