@@ -123,7 +123,7 @@ class Pool:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._environments[free[0]]},
+                    env={**_own_environment(), **self._environments[free[0]]},
                     pass_fds=[claim.fileno()],
                     start_new_session=True,  # Ctrl-C is passed on once, as SIGTERM
                     preexec_fn=_end_with_parent,
@@ -198,6 +198,11 @@ def _last_line(path):
 
 def _meaning(code):
     return f'ended by signal {-code}' if code < 0 else f'exit code {code}'
+
+
+def _own_environment():
+    """This process's environment, without the cluster that it may be of: a job trains alone."""
+    return {name: value for name, value in os.environ.items() if name != 'TF_CONFIG'}
 
 
 def _end_with_parent():
