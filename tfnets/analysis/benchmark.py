@@ -154,7 +154,7 @@ def keras_fit(network, optimizer, batch_size, resolution, steps, xla=False):
 
     def run():
         with example_seeds(seeds):
-            network.fit(dataset, steps_per_epoch=steps, verbose=0)
+            network.fit(dataset, steps_per_epoch=steps, shuffle=False, verbose=0)
 
     return run
 

@@ -268,7 +268,11 @@ def input_stages():
 
 def _shown(speed):
     """Name, images/s and their range, as cells of a table."""
-    return f'{speed.name} | {speed.median:.0f} | {speed.low:.0f} to {speed.high:.0f}'
+    digits = 0 if speed.median >= 100 else 1
+    return (
+        f'{speed.name} | {speed.median:.{digits}f} '
+        f'| {speed.low:.{digits}f} to {speed.high:.{digits}f}'
+    )
 
 
 def training(strategy):
@@ -312,7 +316,7 @@ def training(strategy):
     )
     print('| | images/s | lowest to highest | ratio |\n|---|---:|---:|---:|')
     for speed in speeds:
-        print(f'| {_shown(speed)} | {speed.ratio:.2f} |')
+        print(f'| {_shown(speed)} | {_ratio(speed.ratios(speeds[0]))} |')
     return [dataclasses.asdict(speed) for speed in speeds]
 
 
