@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -148,6 +149,24 @@ def test_one_that_is_killed_ends_the_other_in_time(victim, together, tmp_path):
     assert [code for code, *_ in end(start(lambda _: flags))] == [0, 0]
     assert losses(tmp_path / 'run') == losses(together[0])
     assert_equal_weights(tmp_path / 'run', together[0])
+
+
+@pytest.mark.slow
+def test_a_script_starts_processes_on_this_host(tmp_path):
+    script = pathlib.Path(__file__).parents[2] / 'launchers' / 'local_processes.sh'
+    environment = {
+        **os.environ,
+        'PATH': f'{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'PORT': str(free_ports(1)[0]),
+    }
+    command = [script, '2', 'classification', *FLAGS, f'--run_dir={tmp_path}/run']
+    options = {'env': environment, 'capture_output': True, 'text': True}
+    done = subprocess.run([*command, '--epochs=1'], **options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run' / 'report.md').read_text() in done.stdout
+    refused = subprocess.run([*command, '--epochs=2'], **options)
+    assert refused.returncode == 2
+    assert '--epochs was 1.0, is 2.0' in refused.stderr
 
 
 def assert_equal_weights(*folders):

@@ -75,7 +75,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     to from outside of replicas, as `training.distribution.synchronize_statistics` does with their
     mean, all take the same. What is read there, by checkpoints also, is the first one's.
 
-    Over images it is one operation of TensorFlow's, where Keras makes six passes over them in
+    Over images it is one operation of TensorFlow's, where Keras makes several passes over them in
     float32. As in that operation and in PyTorch, and so in the papers' code, the moving variance
     is that of a population of which the batch is a sample: n / (n - 1) times that of the batch.
 
