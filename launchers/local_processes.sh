@@ -15,6 +15,11 @@ workers=$(seq -s, "$port" $((port + processes - 1)) | sed 's/[0-9]\+/"127.0.0.1:
 # Without GPUs an empty list.
 gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null || true)
 
+if [ -n "$gpus" ] && [ "$(wc -l <<<"$gpus")" -lt "$processes" ]; then
+    echo "error: $processes processes, but $(wc -l <<<"$gpus") GPUs; take as many processes" >&2
+    exit 2
+fi
+
 started=()
 trap 'kill -TERM "${started[@]}" 2>/dev/null || true' INT TERM
 for ((index = processes - 1; index >= 0; index--)); do
@@ -33,7 +38,7 @@ for process in "${started[@]}"; do
         ended=0
         wait "$process" || ended=$?
     fi
-    # Of several codes the highest: 75 (go on by the same command) is above that of an error.
-    [ "$ended" -le "$code" ] || code=$ended
+    # Of several codes the lowest, which says why: 75 and 76 (another is lost) are above an error's.
+    if [ "$ended" -ne 0 ] && { [ "$code" -eq 0 ] || [ "$ended" -lt "$code" ]; }; then code=$ended; fi
 done
 exit "$code"

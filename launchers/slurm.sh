@@ -6,7 +6,8 @@
 #
 # --run_dir must be on a file system that all nodes see. A minute before its time is over, or when it
 # is preempted, each task gets a SIGTERM, saves and leaves with code 75; the job then puts itself back
-# into the queue and goes on from there.
+# into the queue and goes on from there. (Where a task failed by itself, the others leave with code 76,
+# and the job ends.)
 #SBATCH --gpus-per-task=1
 #SBATCH --ntasks-per-node=8
 #SBATCH --cpus-per-task=8

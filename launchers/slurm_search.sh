@@ -12,7 +12,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -uo pipefail
-python -m tfnets.launchers.compound_scaling --mode=search --trial="$SLURM_ARRAY_TASK_ID" "$@"
+srun --ntasks=1 python -m tfnets.launchers.compound_scaling --mode=search --trial="$SLURM_ARRAY_TASK_ID" "$@"
 code=$?
 [ "$code" -eq 75 ] && scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 exit "$code"

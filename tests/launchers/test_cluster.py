@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,6 +135,29 @@ def test_a_sigterm_to_one_is_a_save_of_all_and_nothing_changes(victim, together,
     assert_equal_weights(tmp_path / 'run', together[0])
 
 
+def test_one_that_waits_for_the_others_can_be_asked_to_end(tmp_path):
+    alone, other = start(lambda index: [*FLAGS, f'--run_dir={tmp_path}/run'])
+    other.kill()
+    other.communicate()
+    time.sleep(8)
+    assert alone.poll() is None
+    alone.send_signal(signal.SIGTERM)
+    ((code, _, said),) = end([alone], seconds=20)
+    assert code == 75
+    assert 'ended as asked' in said
+
+
+@pytest.mark.slow
+def test_a_phase_that_lacks_nothing_but_its_result_is_finished(together, tmp_path):
+    """As where all are killed between the last checkpoint and the result."""
+    shutil.copytree(together[0], tmp_path / 'run')
+    for name in ('phases/train/result.json', 'report.md', 'report.json'):
+        (tmp_path / 'run' / name).unlink()
+    again = end(start(lambda _: [*FLAGS, '--sync_batch_norm', f'--run_dir={tmp_path}/run']))
+    assert [code for code, *_ in again] == [0, 0], again
+    assert_equal_weights(tmp_path / 'run', together[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('victim', [0, 1])
 def test_one_that_is_killed_ends_the_other_in_time(victim, together, tmp_path):
@@ -144,7 +168,7 @@ def test_one_that_is_killed_ends_the_other_in_time(victim, together, tmp_path):
     killed = time.monotonic()
     code, _, said = end(processes)[1 - victim]
     assert time.monotonic() - killed < 60
-    assert code == 75
+    assert code == 76
     assert 'another process has ended, or cannot be reached; start all' in said
     assert [code for code, *_ in end(start(lambda _: flags))] == [0, 0]
     assert losses(tmp_path / 'run') == losses(together[0])

@@ -37,6 +37,22 @@ def test_a_process_on_its_own_cannot_join(tasks, monkeypatch):
         cluster._resolver()
 
 
+@pytest.mark.parametrize(
+    'value',
+    [
+        'garbage',
+        '{}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+    ],
+)
+def test_a_cluster_is_of_workers_alone(value, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', value)
+    with pytest.raises(InputError, match='expected workers alone'):
+        cluster._resolver()
+
+
 def test_only_several_workers_are_a_cluster(monkeypatch):
     assert not cluster.named()
     for workers, several in [([], False), (['a:1'], False), (['a:1', 'b:1'], True)]:

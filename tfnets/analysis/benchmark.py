@@ -1,5 +1,6 @@
 """Speeds, measured so that they can be compared: in one process, in turns."""
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -171,11 +172,12 @@ class TorchSteps:
     """
 
     def __init__(self, network, **settings):
+        self._said = tempfile.TemporaryFile('w+')  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'tfnets.analysis.torch_peer'],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -186,15 +188,18 @@ class TorchSteps:
 
     def __call__(self):
         """Makes the steps."""
-        self._process.stdin.write('\n')
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write('\n')
+            self._process.stdin.flush()
         if not self._process.stdout.readline():
-            reason = self._process.stderr.read().strip().rpartition('\n')[2]
+            self._said.seek(0)
+            reason = self._said.read().strip().rpartition('\n')[2]
             raise InputError(f'--peer=torch: {reason}')
 
     def close(self):
         """Ends the process."""
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
 
 
 def forward_backward(network, batch_size, resolution, calls, xla=False):

@@ -4,6 +4,7 @@ import contextlib
 import logging as logging_module
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -16,14 +17,16 @@ BAD_INPUT = 2
 NOT_FINITE = 3
 # EX_TEMPFAIL: schedulers can be told to put a job with this code back into the queue.
 PREEMPTED = 75
+# Another process of the cluster has ended, for a reason that its own code tells.
+WORKER_LOST = 76
 
 
 def launch(main, check=None, arguments=False):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
     Exit codes: 0 done; 1 a file cannot be read or written, or a defect; 2 bad input; 3 the loss
-    became NaN or infinite; 75 asked to end (SIGTERM), all saved, or another process of a cluster
-    has ended: the same command goes on.
+    became NaN or infinite; 75 asked to end (SIGTERM), all saved, the same command goes on; 76
+    another process of a cluster has ended, and its own code says why.
 
     Args:
         main: function without arguments; imports TensorFlow only through `import_tensorflow`.
@@ -63,7 +66,7 @@ def _guarded(main, check, arguments, argv):
         _end(
             f'{error}; start all of this cluster again by the same command, which goes on from the '
             'last checkpoint',
-            PREEMPTED,
+            PREEMPTED if preemption.requested() else WORKER_LOST,
         )
     except Preempted as error:
         _end(f'ended as asked: {error}; the same command goes on from there', PREEMPTED)
@@ -116,6 +119,11 @@ def _parse(argv):
 
 
 def _end(line, code):
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # asked again while it ends, it ends all the same
+        signal.signal(number, signal.SIG_IGN)
     line = ' '.join(line.split())
     logging.debug('%s', line)  # for a log file
     print(line, file=sys.stderr, flush=True)
@@ -173,5 +181,6 @@ def quiet():
 
 def keep_quiet():
     """Leaves to the chief of a cluster what its processes all print and log; warnings stay."""
-    logging.get_absl_handler().setLevel(logging.converter.STANDARD_WARNING)
+    for handler in (logging.get_absl_handler(), *logging.get_absl_logger().handlers):
+        handler.setLevel(logging.converter.STANDARD_WARNING)
     sys.stdout = open(os.devnull, 'w')  # noqa: SIM115 - until the process ends

@@ -88,6 +88,8 @@ def check():
         raise InputError('--peer: measured in training; leave out --models and --input_only')
     if FLAGS.peer and FLAGS.optimizer != 'sgd':
         raise InputError(f'--peer={FLAGS.peer}: measured with --optimizer=sgd')
+    if FLAGS.peer and FLAGS.precision == 'mixed_float16':
+        raise InputError(f'--peer={FLAGS.peer}: measured in float32 or mixed_bfloat16')
     if FLAGS.peer and not importlib.util.find_spec(FLAGS.peer):
         raise InputError("--peer=torch: PyTorch is not installed; pip install '.[torch]'")
     if not FLAGS.batch_sizes:

@@ -135,6 +135,11 @@ def check():
         raise InputError(f'--weights={FLAGS.weights}: trials begin with random weights')
     if FLAGS.stop_after_validations:
         raise InputError('--stop_after_validations: of one run; in a search, --halving decides')
+    if FLAGS.strategy == 'multi_worker':
+        raise InputError(
+            '--strategy=multi_worker: a trial is trained by one process; several hosts share a '
+            'search by its folder, see --trial'
+        )
     _check_trial()
     make_plan()
 

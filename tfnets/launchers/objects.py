@@ -15,8 +15,7 @@ FLAGS = flags.FLAGS
 
 def strategy(precision='float32'):
     """Imports TensorFlow, sets the precision of networks to be built, and makes the strategy."""
-    joining = FLAGS.strategy == 'multi_worker' or (FLAGS.strategy == 'auto' and cluster.named())
-    app.import_tensorflow(FLAGS.logical_devices, initialize=not joining)
+    app.import_tensorflow(FLAGS.logical_devices, initialize=not cluster.is_asked(FLAGS.strategy))
     import keras
 
     from tfnets.data import pipeline

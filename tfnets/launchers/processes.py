@@ -201,7 +201,7 @@ def _meaning(code):
 
 
 def _own_environment():
-    """This process's environment, without the cluster that it may be of: a job trains alone."""
+    """This process's environment, without the cluster that it may name: a job trains alone."""
     return {name: value for name, value in os.environ.items() if name != 'TF_CONFIG'}
 
 

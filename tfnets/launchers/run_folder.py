@@ -81,6 +81,10 @@ def _occupy(folder, launcher, values):
 def _check_seen(folder):
     """Refuses a folder whose files not all processes of a cluster see."""
     written = cluster.agreed(read_json(folder / 'run.json', {}))
+    # What another host has written may take a while to be seen.
+    patience = time.monotonic() + 30
+    while read_json(folder / 'run.json', {}) != written and time.monotonic() < patience:
+        time.sleep(0.1)
     is_blind = read_json(folder / 'run.json', {}) != written
     if any(cluster.total([is_blind])):
         raise InputError(

@@ -9,6 +9,7 @@ from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
+from tfnets.training import cluster
 
 FLAGS = flags.FLAGS
 
@@ -150,6 +151,11 @@ def _found(opened, training, folder):
             found['damaged'] = _damaged(opened)
         if path:
             write_json(path, known | {split: found})
+    if any(cluster.total([cluster.agreed(found) != found])):
+        raise InputError(
+            f'{opened.name}, {split}: not all processes have the same photos there; expected the '
+            'same data for all'
+        )
     return found
 
 

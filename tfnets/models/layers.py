@@ -77,7 +77,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Over images it is one operation of TensorFlow's, where Keras makes several passes over them in
     float32. As in that operation and in PyTorch, and so in the papers' code, the moving variance
-    is that of a population of which the batch is a sample: n / (n - 1) times that of the batch.
+    is that of a population of which the batch is a sample: n / (n - 1) times that of the batch
+    (which it is itself where several devices normalise together, `synchronized`).
 
     Attributes:
         inference_mode: if true, the layer normalises by its moving statistics and leaves them as
@@ -132,6 +133,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _can_be_fused(self, inputs, mask):
         is_plain = self.center and self.scale and not self.renorm and mask is None
+        is_plain = is_plain and self.compute_dtype != 'float64'
         return (
             is_plain and len(inputs.shape) == 4 and self.axis in (-1, 3) and not self.synchronized
         )

@@ -38,8 +38,8 @@ class Checkpoints:
 
     @property
     def latest(self):
-        """Path of the newest checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        """Path of the newest checkpoint, or None; the same in all processes."""
+        return cluster.agreed(tf.train.latest_checkpoint(str(self._saved)))
 
     def save(self, step):
         """Writes a checkpoint; a kill in the middle leaves the one before.
@@ -53,9 +53,10 @@ class Checkpoints:
             self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
             reason = ' '.join(error.message.split())
+            last = tf.train.latest_checkpoint(str(self._saved)) or 'none yet'
             raise OSError(
                 f'cannot write a checkpoint into {self._manager.directory} ({reason}); the last '
-                f'one is {self.latest or "none yet"}'
+                f'one is {last}'
             ) from error
         cluster.wait()
 
@@ -115,7 +116,7 @@ def restore_modules(folder, modules):
     """
     checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
     try:
-        path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
+        path = cluster.agreed(tf.train.latest_checkpoint(str(folder / 'checkpoints')))
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
         return int(path.rpartition('-')[2])
     except _UNREADABLE as error:

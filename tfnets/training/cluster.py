@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import tempfile
+import threading
 
 import numpy as np
 
@@ -36,6 +37,11 @@ def named():
         return False
 
 
+def is_asked(strategy):
+    """Whether a strategy of that name, as --strategy gives it, is that of a cluster here."""
+    return strategy == 'multi_worker' or (strategy == 'auto' and named())
+
+
 def join():
     """Takes this process's place among the others; to be called before TensorFlow does anything.
 
@@ -46,24 +52,63 @@ def join():
         tf.distribute.MultiWorkerMirroredStrategy, once all others have joined.
 
     Raises:
-        InputError: if neither names any others.
+        InputError: if neither names any others, or they are no workers, or this process cannot
+            listen at its address.
+        Preempted: after a SIGTERM while the others are waited for.
     """
     global _strategy, _scratch
-    import tensorflow as tf
-
-    _strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver())
-    preemption.install()  # again: TensorFlow has put a handler of its own in its place
+    _strategy = _waiting(_resolver())
     if not is_chief():
         _scratch = tempfile.TemporaryDirectory(prefix='tfnets')
         files.discard()
     return _strategy
 
 
+def _waiting(resolver):
+    """The strategy, once the others are there; until then this process can be asked to end."""
+    import tensorflow as tf
+
+    made = []
+
+    def make():
+        try:
+            made.append(tf.distribute.MultiWorkerMirroredStrategy(resolver))
+        except tf.errors.OpError as error:
+            made.append(error)
+
+    # In a thread of its own, so that signals are minded here.
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        # TensorFlow puts a handler of its own in the place of ours, and would swallow them.
+        preemption.install()
+        thread.join(0.2)
+    preemption.install()
+    if isinstance(made[0], Exception):
+        reason = ' '.join(made[0].message.split())
+        raise InputError(f'--strategy=multi_worker: cannot join the others ({reason})')
+    return made[0]
+
+
 def _resolver():
     import tensorflow as tf
 
     if os.environ.get('TF_CONFIG'):
-        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        try:
+            workers = resolver.cluster_spec().as_dict()
+            place = resolver.task_id
+            known = set(workers) == {'worker'} and resolver.task_type == 'worker'
+            known = known and 0 <= place < len(workers['worker'])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            known = False
+        if not known:
+            raise InputError(
+                f'--strategy=multi_worker: TF_CONFIG={os.environ["TF_CONFIG"]}: expected workers '
+                'alone, {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+                '"index": 0}}'
+            )
+        return resolver
     if int(os.environ.get('SLURM_STEP_NUM_TASKS', 0)) > 1:
         return tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec({'worker': _slurm_workers()}),

@@ -21,7 +21,7 @@ def make_strategy(name='auto', tpu='local'):
     Raises:
         InputError: if there is no such thing here.
     """
-    if name == 'multi_worker' or (name == 'auto' and cluster.named()):
+    if cluster.is_asked(name):
         return cluster.join()
     if name == 'tpu':
         return _tpu_strategy(tpu)

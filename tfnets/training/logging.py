@@ -16,6 +16,7 @@ import tqdm
 from absl import logging
 
 from tfnets.files import write_text
+from tfnets.training import cluster
 from tfnets.training.record import read_metrics
 
 # What stands in a line of the record but is no curve.
@@ -137,7 +138,7 @@ class Progress:
     def __init__(self, name, step, steps):
         self._name, self._step, self._steps = name, step, steps
         self._shown, self._shown_at = step, 0.0
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr.isatty() and cluster.is_chief()
         self._bar = tqdm.tqdm(
             total=steps, initial=step, desc=name, unit='step', disable=not terminal, leave=True
         )

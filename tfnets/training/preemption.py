@@ -14,10 +14,13 @@ def install():
 
     A second SIGINT does not wait.
     """
-    global _requested
-    _requested = False
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, _handle)
+
+
+def requested():
+    """Whether there was a signal that no `deferred` block has dealt with."""
+    return _requested
 
 
 @contextlib.contextmanager

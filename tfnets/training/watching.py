@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from tfnets.training import cluster
+
 
 @dataclasses.dataclass
 class Watch:
@@ -87,7 +89,7 @@ def measure_peak(strategy, side=2048, seconds=1.0):
     """Floating-point operations per second of a large matrix product, in the policy's precision.
 
     Args:
-        strategy: tf.distribute.Strategy; that of one device is multiplied by the number of GPUs.
+        strategy: tf.distribute.Strategy; one device is measured and taken for all.
         side: of the square matrices.
         seconds: how long to measure.
 
@@ -104,5 +106,6 @@ def measure_peak(strategy, side=2048, seconds=1.0):
         product().numpy()
         times.append(time.perf_counter() - start)
     # Logical CPUs share the same cores.
-    devices = strategy.num_replicas_in_sync if tf.config.list_logical_devices('GPU') else 1
+    on_gpus = tf.config.list_logical_devices('GPU')
+    devices = strategy.num_replicas_in_sync if on_gpus else cluster.size()
     return devices * 2 * side**3 / min(times)
