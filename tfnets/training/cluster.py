@@ -13,10 +13,12 @@ import contextlib
 import json
 import os
 import pathlib
+import socket
 import tempfile
-import threading
+import time
 
 import numpy as np
+from absl import logging
 
 from tfnets import files
 from tfnets.errors import InputError, WorkerLost
@@ -57,37 +59,45 @@ def join():
         Preempted: after a SIGTERM while the others are waited for.
     """
     global _strategy, _scratch
-    _strategy = _waiting(_resolver())
+    import tensorflow as tf
+
+    resolver = _resolver()
+    _wait_for_others(resolver)
+    _strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    preemption.install()  # again: TensorFlow has put a handler of its own in its place
     if not is_chief():
         _scratch = tempfile.TemporaryDirectory(prefix='tfnets')
         files.discard()
     return _strategy
 
 
-def _waiting(resolver):
-    """The strategy, once the others are there; until then this process can be asked to end."""
-    import tensorflow as tf
+def _wait_for_others(resolver):
+    """Returns once all others can be reached; until then this process can be asked to end.
 
-    made = []
+    TensorFlow would wait for them too, but swallow every signal meanwhile.
+    """
+    addresses = resolver.cluster_spec().as_dict()['worker']
+    own = addresses[resolver.task_id]
+    try:
+        listening = socket.create_server(('', int(own.rpartition(':')[2])), backlog=len(addresses))
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f'--strategy=multi_worker: cannot listen at {own} ({error}); take another port'
+        ) from None
+    with listening:
+        missing = [address for address in addresses if address != own]
+        logging.info('process %d of %d, waiting', 1 + addresses.index(own), len(addresses))
+        while missing := [address for address in missing if not _answers(address)]:
+            time.sleep(0.2)
 
-    def make():
-        try:
-            made.append(tf.distribute.MultiWorkerMirroredStrategy(resolver))
-        except tf.errors.OpError as error:
-            made.append(error)
 
-    # In a thread of its own, so that signals are minded here.
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        # TensorFlow puts a handler of its own in the place of ours, and would swallow them.
-        preemption.install()
-        thread.join(0.2)
-    preemption.install()
-    if isinstance(made[0], Exception):
-        reason = ' '.join(made[0].message.split())
-        raise InputError(f'--strategy=multi_worker: cannot join the others ({reason})')
-    return made[0]
+def _answers(address):
+    host, _, port = address.rpartition(':')
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _resolver():
