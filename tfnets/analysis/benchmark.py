@@ -130,19 +130,7 @@ def bare_step(network, optimizer, batch_size, resolution, steps, xla=False):
 
 
 def keras_fit(network, optimizer, batch_size, resolution, steps, xla=False):
-    """The same steps by Keras' own loop, with as many of them in one call.
-
-    Args:
-        network: keras.Model from pixels to logits.
-        optimizer: Keras optimizer.
-        batch_size: images.
-        resolution: their side in pixels.
-        steps: in one call.
-        xla: whether to compile.
-
-    Returns:
-        Function without arguments that makes the steps.
-    """
+    """The same steps by Keras' own loop, as many in one call; see `bare_step`."""
     images, labels, seeds = _one_batch(network, batch_size, resolution)
     network.compile(
         optimizer,
@@ -194,7 +182,7 @@ class TorchSteps:
         if not self._process.stdout.readline():
             self._said.seek(0)
             reason = self._said.read().strip().rpartition('\n')[2]
-            raise InputError(f'--peer=torch: {reason}')
+            raise InputError(f'--peer=torch: {reason.removeprefix("tfnets.errors.InputError: ")}')
 
     def close(self):
         """Ends the process."""

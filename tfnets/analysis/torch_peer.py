@@ -35,16 +35,15 @@ class TorchNetwork(nn.Module):
     def __init__(self, network):
         super().__init__()
         graph = graphs.flatten(network)
-        self._steps, self._modules_of = [], {}
+        self._steps, modules = [], {}
         for number, call in enumerate(graph.calls):
             key = id(call.operation)
-            if key not in self._modules_of:
-                self._modules_of[key] = _module(call.operation)
-                self.add_module(f'layer{number}', self._modules_of[key])
+            if key not in modules:
+                modules[key] = _module(call.operation)
+                self.add_module(f'layer{number}', modules[key])
             sources = [id(tensor) for tensor in call.tensors]
-            self._steps.append(
-                (self._modules_of[key], sources, id(graphs.tensors_of(call.outputs)[0]))
-            )
+            (output,) = graphs.tensors_of(call.outputs)
+            self._steps.append((modules[key], sources, id(output)))
         self._input, self._output = id(graph.inputs[0]), id(graphs.tensors_of(graph.outputs)[0])
 
     def forward(self, pixels):
@@ -114,8 +113,8 @@ def _module(layer):
         if isinstance(layer, kind):
             return make(layer)
     raise InputError(
-        f'--peer=torch: {layer.name} is a {type(layer).__name__}, which is not known there; take a '
-        'resnet, cifar_resnet or mbconv network'
+        f'{layer.name} is a {type(layer).__name__}, which is not known there; take a resnet, '
+        'cifar_resnet or mbconv network'
     )
 
 

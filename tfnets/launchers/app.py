@@ -119,11 +119,9 @@ def _parse(argv):
 
 
 def _end(line, code):
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # asked again while it ends, it ends all the same
-        signal.signal(number, signal.SIG_IGN)
+    # Asked again while it ends, it ends all the same.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = ' '.join(line.split())
     logging.debug('%s', line)  # for a log file
     print(line, file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """From flags to the objects that recipes work with. Imports TensorFlow only when it is called."""
 
+import functools
 import os
 
 from absl import flags, logging
@@ -68,7 +69,9 @@ def _watch(made_strategy):
     if peak == 'measured':
         peak = watching.measure_peak(made_strategy) / 1e12
         logging.info('a large matrix product: %.3g TFLOP/s', peak)
-    return watching.Watch(checks.profile(), flops.of_training, peak and 1e12 * peak)
+    # A walk through the networks' graphs, which no line of the log needs to make anew.
+    operations = functools.cache(flops.of_training)
+    return watching.Watch(checks.profile(), operations, peak and 1e12 * peak)
 
 
 def network_builder(num_classes, made_strategy):

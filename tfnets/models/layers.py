@@ -132,11 +132,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _can_be_fused(self, inputs, mask):
-        is_plain = self.center and self.scale and not self.renorm and mask is None
-        is_plain = is_plain and self.compute_dtype != 'float64'
-        return (
-            is_plain and len(inputs.shape) == 4 and self.axis in (-1, 3) and not self.synchronized
-        )
+        is_plain = self.center and self.scale and not self.renorm and not self.synchronized
+        of_images = len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None
+        return is_plain and of_images and self.compute_dtype != 'float64'
 
 
 @keras.saving.register_keras_serializable('tfnets')
