@@ -3,23 +3,13 @@
 import json
 
 import pytest
+import tiny_classification
 
 
 @pytest.fixture(scope='module')
 def flags(tmp_path_factory):
     folder = tmp_path_factory.mktemp('classification')
-    return [
-        '--model=mbconv_c',
-        '--resolution=32',
-        '--train_preprocessing=decode_area_crop(resolution, 0.2, 0.7) | flip_lr',
-        '--eval_preprocessing=resize(resolution)',
-        '--train_split=train[:57]',
-        '--test_split=test[:57]',
-        '--epochs=2',
-        '--evaluate_every=1',
-        '--batch_size=16',
-        f'--run_dir={folder}/run',
-    ]
+    return [*tiny_classification.FLAGS, '--epochs=2', f'--run_dir={folder}/run']
 
 
 def test_a_run_without_a_test_gets_it_later(launch, flags):

@@ -12,20 +12,9 @@ import time
 
 import numpy as np
 import pytest
+import tiny_classification
 
-FLAGS = [
-    '--model=mbconv_c',
-    '--resolution=32',
-    '--train_preprocessing=decode_area_crop(resolution, 0.2, 0.7) | flip_lr',
-    '--eval_preprocessing=resize(resolution)',
-    '--train_split=train[:57]',
-    '--test_split=test[:57]',
-    '--epochs=3',
-    '--evaluate_every=1',
-    '--batch_size=16',
-    '--steps_per_call=2',
-    '--best_metric=top1',
-]
+FLAGS = [*tiny_classification.FLAGS, '--epochs=3', '--steps_per_call=2', '--best_metric=top1']
 
 
 def free_ports(count):
