@@ -6,15 +6,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from tfnets.analysis import scaling_costs, scaling_report
-from tfnets.recipes import compound_scaling
-from tfnets.recipes.compound_scaling import Coefficients, Outcome, Plan, Score, Stage
+from tfnets.recipes import compound_scaling, ranking, scaled_networks
+from tfnets.recipes.compound_scaling import Outcome, Plan, Stage
+from tfnets.recipes.ranking import Score
+from tfnets.recipes.scaled_networks import Coefficients
 
-BASE = compound_scaling.base('mbconv_c')
+BASE = scaled_networks.base('mbconv_c')
 CANDIDATES = [
-    compound_scaling.scaled(BASE, Coefficients(*numbers), 1)
+    scaled_networks.scaled(BASE, Coefficients(*numbers), 1)
     for numbers in [(1.2, 1.05, 1.23), (1.4, 1.17, 1.02)]
 ]
-SCALED = compound_scaling.scaled(BASE, CANDIDATES[0].coefficients, 4)
+SCALED = scaled_networks.scaled(BASE, CANDIDATES[0].coefficients, 4)
 
 
 def stage(name, top1, epochs=10.0, failed=None):
@@ -23,13 +25,13 @@ def stage(name, top1, epochs=10.0, failed=None):
         network: {seed: Score(value + 0.02 * seed, 2000, 1.5) for seed in (0, 1)}
         for network, value in top1.items()
     }
-    return Stage(name, epochs, compound_scaling.rank(scored), failed or {})
+    return Stage(name, epochs, ranking.rank(scored), failed or {})
 
 
 @pytest.fixture
 def plan():
     return Plan(
-        bases=[compound_scaling.base(name) for name in ('mbconv_a', 'mbconv_b', 'mbconv_c')],
+        bases=[scaled_networks.base(name) for name in ('mbconv_a', 'mbconv_b', 'mbconv_c')],
         base=BASE,
         candidates={network: [] for network in CANDIDATES},
         phi=4.0,

@@ -11,7 +11,7 @@ def candidates(numbered, base, num_classes):
     """A table of candidates, at phi = 1.
 
     Args:
-        numbered: list of (recipes.compound_scaling.Network, list of others that are the same, trial
+        numbered: list of (recipes.scaled_networks.Network, list of others that are the same, trial
             numbers as text).
         base: Network that they are scaled from.
         num_classes: size of the output.
@@ -73,7 +73,7 @@ def facts(network, base, num_classes):
     """The cells under HEADINGS.
 
     Args:
-        network: recipes.compound_scaling.Network.
+        network: recipes.scaled_networks.Network.
         base: Network that the ratio of multiply-adds is to.
         num_classes: size of the output.
 

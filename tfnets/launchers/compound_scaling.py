@@ -26,8 +26,8 @@ from tfnets.launchers import (
     trial_runs,
 )
 from tfnets.launchers.processes import Pool
-from tfnets.recipes import compound_scaling
-from tfnets.recipes.compound_scaling import Coefficients
+from tfnets.recipes import compound_scaling, scaled_networks
+from tfnets.recipes.scaled_networks import Coefficients
 
 FLAGS = flags.FLAGS
 
@@ -157,10 +157,10 @@ def make_plan():
     """The recipe's settings, all checked."""
     if FLAGS.halving == 1:
         raise InputError('--halving=1: expected 0, or at least 2')
-    base = compound_scaling.base(FLAGS.model, FLAGS.resolution)
+    base = scaled_networks.base(FLAGS.model, FLAGS.resolution)
     seeds = _seeds('seeds', [FLAGS.seed])
     plan = compound_scaling.Plan(
-        bases=[compound_scaling.base(name, FLAGS.resolution) for name in _bases()],
+        bases=[scaled_networks.base(name, FLAGS.resolution) for name in _bases()],
         base=base,
         candidates=_candidates(base),
         phi=FLAGS.phi or 0.0,
@@ -198,12 +198,12 @@ def _candidates(base):
     if FLAGS.grid_step:
         if FLAGS.candidates:
             raise InputError('--candidates, --grid_step: expected one of them')
-        found = compound_scaling.grid(FLAGS.grid_step, FLAGS.tolerance)
+        found = scaled_networks.grid(FLAGS.grid_step, FLAGS.tolerance)
     else:
         found = [_parse(text) for text in FLAGS.candidates]
     if len(set(found)) < len(found):
         raise InputError(f'--candidates={",".join(FLAGS.candidates)}: one is named twice')
-    return compound_scaling.distinct([compound_scaling.scaled(base, one, 1.0) for one in found])
+    return scaled_networks.distinct([scaled_networks.scaled(base, one, 1.0) for one in found])
 
 
 def _parse(text):
@@ -228,7 +228,7 @@ def _coefficients():
 
 def _checked(flag, coefficients):
     try:
-        compound_scaling.check(coefficients, FLAGS.tolerance)
+        scaled_networks.check(coefficients, FLAGS.tolerance)
     except InputError as error:
         raise InputError(f'--{flag}: {error}') from None
     return coefficients

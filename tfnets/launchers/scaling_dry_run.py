@@ -4,7 +4,7 @@ from absl import flags
 
 from tfnets.analysis import scaling_costs
 from tfnets.launchers import scaling_stages
-from tfnets.recipes import compound_scaling
+from tfnets.recipes import compound_scaling, scaled_networks
 
 FLAGS = flags.FLAGS
 # A network of the hand-made kind hardly costs more for more classes.
@@ -59,7 +59,7 @@ def _scale(plan, runs, classes):
     phis = sorted({*map(float, range(int(plan.phi) + 1)), plan.phi})
     rows = []
     for phi in phis:
-        network = compound_scaling.scaled(plan.base, by, phi)
+        network = scaled_networks.scaled(plan.base, by, phi)
         rows.append((f'phi = {phi:g}', network, _numbers(run, network)))
     print(f'\n{_title("scale", plan, run, classes)}')
     print(

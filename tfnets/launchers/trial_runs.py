@@ -9,7 +9,7 @@ from tfnets.files import read_json
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
 from tfnets.models import registry
-from tfnets.recipes import compound_scaling
+from tfnets.recipes import compound_scaling, ranking
 from tfnets.training.record import read_metrics
 
 FLAGS = flags.FLAGS
@@ -244,10 +244,10 @@ def score(folder, rung=0):
             it is the mean of those that there are.
 
     Returns:
-        compound_scaling.Score.
+        ranking.Score.
     """
     last = _validations(folder)[: rung or None][-FLAGS.last_validations :]
-    return compound_scaling.Score(
+    return ranking.Score(
         statistics.fmean(line['top1'] for line in last),
         last[-1]['examples'],
         _minutes(folder, last[-1]['step']),
