@@ -35,6 +35,12 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=2) + '\n')
 
 
+def remove(path):
+    """Deletes a file, if it is there; `discard` holds for that too."""
+    if not _discarding:
+        pathlib.Path(path).unlink(missing_ok=True)
+
+
 def read_json(path, default=None):
     """Reads a JSON file; answers `default` if there is none."""
     path = pathlib.Path(path)

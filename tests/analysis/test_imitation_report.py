@@ -45,7 +45,7 @@ def outcome_of(settings):
         if settings.baselines:
             names = ('alone', 'distilled', 'alone_as_long')
             rows += [row(name, top1, seed, [f'{name}.seed{seed}'], 7, 2) for name in names]
-    return Outcome(rows, imitated, rows[1].phases[-1])
+    return Outcome(rows, imitated, bool(stages), rows[1].phases[-1])
 
 
 def write_metrics(folder, outcome):
@@ -252,9 +252,7 @@ def drawn(tmp_path):
 def test_the_losses_of_the_phases_stand_one_after_the_other(drawn):
     axes = drawn(
         plan(finetuning=1),
-        lambda axes, lines, outcome: imitation_report.draw_losses(
-            axes, lines, outcome.rows[1].phases
-        ),
+        lambda axes, lines, outcome: imitation_report.draw_losses(axes, lines, outcome.rows[1]),
     )
     assert axes.get_yscale() == 'log'
     curves, boundaries = axes.lines[::2], axes.lines[1::2]

@@ -1,5 +1,7 @@
 """Go Wide, Then Narrow: what moves in each phase and what does not, resuming, what is compared."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from tfnets.data import sources
 from tfnets.errors import InputError
 from tfnets.models import stages
 from tfnets.models.keras_applications import keras_application
+from tfnets.models.mbconv import hand_made
 from tfnets.models.preact_resnet import preact_resnet
 from tfnets.models.resnet import cifar_resnet, resnet
 from tfnets.recipes import imitation
@@ -158,9 +161,46 @@ def test_distillation_begins_with_what_the_bridges_were_merged_into(whole, input
 def test_a_classifier_of_another_width_is_left_alone():
     teacher, student = cifar_resnet(11, 0.5, 14), cifar_resnet(11, 0.25, 14, block_width='all')
     before = student.layers[-1].kernel.numpy()
-    assert not stages.copy_classifier(teacher, student, student)
+    assert not stages.copy_classifier(teacher, student, student, 'stage3.output')
     np.testing.assert_array_equal(student.layers[-1].kernel, before)
-    assert stages.copy_classifier(teacher, cifar_resnet(11, 0.25, 14), cifar_resnet(11, 0.25, 14))
+    equal = cifar_resnet(11, 0.25, 14)
+    assert stages.copy_classifier(teacher, equal, equal, 'stage3.output')
+
+
+def test_a_classifier_behind_a_batch_norm_is_left_alone():
+    # No stage has that batch norm, so that nobody has imitated what the classifier reads.
+    teacher, student = (preact_resnet('16x1,32x1', 14, stem='cifar') for _ in range(2))
+    before = student.layers[-1].kernel.numpy()
+    assert not stages.copy_classifier(teacher, student, student, 'stage2.output')
+    np.testing.assert_array_equal(student.layers[-1].kernel, before)
+
+
+def test_what_has_no_stages_is_distilled_without_imitation(tmp_path, inputs):
+    networks = [hand_made('c', 14) for _ in range(2)]
+    settings = plan(imitation=course(0), teacher=course(0), finetuning=course(0))
+    imitation.check(*networks, settings)
+    trainer = Trainer(tmp_path, tf.distribute.get_strategy())
+    outcome = imitation.go_wide_then_narrow(
+        trainer, networks[0], lambda seed: networks[1], inputs, settings
+    )
+    assert [(row.arm, row.epochs) for row in outcome.rows] == [('teacher', 0), ('student', 1)]
+    assert not outcome.imitated and not outcome.copied_classifier
+
+
+# Three epochs of imitation, four of distillation, one of fine-tuning, which is on labels.
+@pytest.mark.parametrize(('baseline', 'epochs'), [('alone', 8), ('distillation', 7)])
+def test_a_baseline_that_would_end_in_its_warmup_is_refused(baseline, epochs):
+    def check(warmup, baselines):
+        warm = dataclasses.replace(course(4), schedule=Cosine(0.05, warmup=warmup))
+        changes = {'distillation': course(4), 'baselines': baselines, baseline: warm}
+        imitation.check(build_teacher(), build_student(0), plan(**changes))
+
+    check(warmup=epochs, baselines=False)
+    check(warmup=epochs - 1, baselines=True)
+    with pytest.raises(
+        InputError, match=f'--{baseline}_warmup_epochs={epochs}: .* {epochs} epochs'
+    ):
+        check(warmup=epochs, baselines=True)
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_imitate(inputs):
@@ -264,6 +304,7 @@ def test_the_baselines_get_as_many_epochs_and_as_many_minutes(tmp_path, inputs):
     for seed in (3, 4):
         student, alone, distilled, as_long = (rows[arm, seed] for arm in arms)
         assert student.epochs == alone.epochs == distilled.epochs == 5
+        assert distilled.phases == [f'distilled.seed{seed}', f'finetune_distilled.seed{seed}']
         per_epoch = alone.minutes / alone.epochs
         assert as_long.epochs * per_epoch == pytest.approx(student.minutes, rel=0.05)
         assert student.minutes == pytest.approx(

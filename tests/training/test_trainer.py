@@ -356,3 +356,19 @@ def test_two_devices_resume_to_the_bit(tmp_path, monkeypatch, source, two_device
     expected = run(tmp_path / 'whole')
     run(tmp_path / 'killed', kill=3)
     assert_equal(run(tmp_path / 'killed'), expected)
+
+
+def test_the_call_that_traces_is_counted_as_the_next(tmp_path, source):
+    def counted(*calls):
+        trained = phase(source)
+        state = TrainingState(
+            trained, new_trainer(tmp_path).folder, tf.distribute.get_strategy(), False
+        )
+        for count, seconds in calls:
+            state.advance(count, seconds)
+        return state.seconds
+
+    assert counted((3, 10.0)) == 10
+    assert counted((3, 10.0), (2, 1.0)) == 2.5
+    assert counted((3, 10.0), (2, 1.0), (2, 4.0)) == 6.5
+    assert counted((2, 1.0), (2, 3.0)) == 4  # it was no slower

@@ -4,8 +4,7 @@ import dataclasses
 
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, table
-from tfnets.files import write_json, write_text
+from tfnets.analysis.markdown import head_lines, save, table
 from tfnets.training.logging import read_metrics
 
 
@@ -30,21 +29,18 @@ def write_report(run_dir, outcome, plan, head):
         }
         for row in outcome.rows
     ]
-    write_json(
-        run_dir / 'report.json',
-        {
-            'run': head,
-            'deployed': outcome.deployed,
-            'epochs': outcome.epochs,
-            'minutes': outcome.minutes,
-            'validation': dataclasses.asdict(outcome.validation),
-            'results': results,
-        },
-    )
     with drawing(run_dir / 'accuracy_by_epoch.png') as axes:
         draw_accuracy(axes, read_metrics(run_dir), outcome.deployed)
     text = _markdown(outcome, plan, head, results)
-    write_text(run_dir / 'report.md', text)
+    numbers = {
+        'run': head,
+        'deployed': outcome.deployed,
+        'epochs': outcome.epochs,
+        'minutes': outcome.minutes,
+        'validation': dataclasses.asdict(outcome.validation),
+        'results': results,
+    }
+    save(run_dir, text, numbers)
     return text
 
 

@@ -1,7 +1,7 @@
 """The report of Go Wide, Then Narrow: what the wide teacher gave its thin student.
 
-Differences between networks are called so only where they exceed what another seed, or other test
-photos, would change.
+Two arms are told apart where their means differ by more than one network's spread, over the seeds
+or of the test photos. That is no test of significance.
 """
 
 import dataclasses
@@ -11,8 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, table
-from tfnets.files import write_json, write_text
+from tfnets.analysis.markdown import head_lines, save, table
 from tfnets.training.logging import read_metrics
 
 _BASELINES = {
@@ -85,24 +84,22 @@ def write_report(folder, outcome, plan, head):
     """
     lines = read_metrics(folder)
     with drawing(folder / 'loss_by_epoch.png') as axes:
-        draw_losses(axes, lines, _first(outcome.rows, 'student').phases)
+        draw_losses(axes, lines, _first(outcome.rows, 'student'))
     with drawing(folder / 'accuracy_by_epoch.png') as axes:
         draw_accuracies(axes, lines, outcome.rows)
     arms = summarize(outcome.rows)
     comparisons = compare(arms)
     text = _markdown(outcome, plan, head, arms, comparisons)
-    write_json(
-        folder / 'report.json',
-        {
-            'run': head,
-            'deployed': outcome.deployed,
-            'rows': [_numbers(row) for row in outcome.rows],
-            'arms': [dataclasses.asdict(arm) for arm in arms],
-            'comparisons': [dataclasses.asdict(comparison) for comparison in comparisons],
-            'imitated': [dataclasses.asdict(stage) for stage in outcome.imitated],
-        },
-    )
-    write_text(folder / 'report.md', text)
+    numbers = {
+        'run': head,
+        'deployed': outcome.deployed,
+        'rows': [_numbers(row) for row in outcome.rows],
+        'arms': [dataclasses.asdict(arm) for arm in arms],
+        'comparisons': [dataclasses.asdict(comparison) for comparison in comparisons],
+        'imitated': [dataclasses.asdict(stage) for stage in outcome.imitated],
+        'copied_classifier': outcome.copied_classifier,
+    }
+    save(folder, text, numbers)
     return text
 
 
@@ -173,14 +170,15 @@ def _numbers(row):
 # ---------------------------------------------------------------------------------- pictures
 
 
-def draw_losses(axes, lines, phases):
+def draw_losses(axes, lines, row):
     """Draws a student's training loss; each phase has a loss of its own, so the line breaks.
 
     Args:
         axes: matplotlib.axes.Axes.
         lines: of metrics.jsonl.
-        phases: names of the student's phases, in order.
+        row: the recipe's, of that student.
     """
+    phases = row.phases
     axes.set_yscale('log')
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     points = training_curves.curve(lines, phases, 'train', 'loss')
@@ -198,7 +196,7 @@ def draw_losses(axes, lines, phases):
             rotation=45,
             fontsize='small',
         )
-    axes.set_xlabel('training epochs of the student')
+    axes.set_xlabel(f'training epochs of the student, seed {row.seed}')
     axes.set_ylabel("training loss, each phase's own")
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -292,6 +290,10 @@ def _markdown(outcome, plan, head, arms, comparisons):
             '',
             _table_of_stages(outcome.imitated),
             '',
+            "After it the student took over the teacher's classifier."
+            if outcome.copied_classifier
+            else "The student's classifier was not copied from the teacher.",
+            '',
         ]
     lines += ['## Conclusion', '', *_conclusion(arms, comparisons), '']
     lines += [
@@ -360,6 +362,7 @@ def _conclusion(arms, comparisons):
         *lines,
         '',
         'The spread is the largest of the two deviations over the seeds and of the binomial errors '
-        'of single networks. All seeds have the same teacher: what another one would change is not '
-        'in it.',
+        'of single networks. That is no test of significance: with three seeds, of two arms that '
+        'are equal one in five would be told apart so by chance. All seeds have the same teacher: '
+        'what another one would change is not in it.',
     ]

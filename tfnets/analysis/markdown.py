@@ -1,4 +1,19 @@
-"""Parts of a report in Markdown, laid out so that they read well on a terminal too."""
+"""Reports in Markdown, laid out so that they read well on a terminal too."""
+
+from tfnets.files import remove, write_json, write_text
+
+
+def save(folder, text, numbers):
+    """Writes report.json and report.md; while the latter is there, both are of one writing.
+
+    Args:
+        folder: pathlib.Path.
+        text: of report.md.
+        numbers: of report.json.
+    """
+    remove(folder / 'report.md')
+    write_json(folder / 'report.json', numbers)
+    write_text(folder / 'report.md', text)
 
 
 def head_lines(head):

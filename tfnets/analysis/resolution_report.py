@@ -3,8 +3,7 @@
 import dataclasses
 
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, table
-from tfnets.files import write_json, write_text
+from tfnets.analysis.markdown import head_lines, save, table
 
 _TITLES = {
     'train': 'trained',
@@ -30,22 +29,19 @@ def write_report(run_dir, outcome, plan, head):
     with drawing(run_dir / 'accuracy_by_resolution.png') as axes:
         draw_curves(axes, outcome)
     text = _markdown(outcome, plan, head, results)
-    write_json(
-        run_dir / 'report.json',
-        {
-            'run': head,
-            'gap': dataclasses.asdict(outcome.gap),
-            'deployed': outcome.deployed,
-            'resolutions': {
-                'train': plan.resolution,
-                'chosen': outcome.chosen,
-                'best_untuned': outcome.best_untuned,
-            },
-            'results': results,
-            'curves': [_result(row.phase, row) for row in outcome.rows],
+    numbers = {
+        'run': head,
+        'gap': dataclasses.asdict(outcome.gap),
+        'deployed': outcome.deployed,
+        'resolutions': {
+            'train': plan.resolution,
+            'chosen': outcome.chosen,
+            'best_untuned': outcome.best_untuned,
         },
-    )
-    write_text(run_dir / 'report.md', text)
+        'results': results,
+        'curves': [_result(row.phase, row) for row in outcome.rows],
+    }
+    save(run_dir, text, numbers)
     return text
 
 

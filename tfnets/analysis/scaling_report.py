@@ -8,8 +8,8 @@ import statistics
 
 from tfnets.analysis import scaling_costs, training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, table
-from tfnets.files import read_json, write_json, write_text
+from tfnets.analysis.markdown import head_lines, save, table
+from tfnets.files import read_json
 from tfnets.training.record import read_metrics
 
 _TITLES = {
@@ -66,8 +66,7 @@ def write_report(folder, outcome, plan, head, num_classes):
         with drawing(folder / f'curves_{name}.png') as axes:
             draw_curves(axes, curves)
     text = report.text()
-    write_json(folder / 'report.json', report.numbers())
-    write_text(folder / 'report.md', text)
+    save(folder, text, report.numbers())
     return text
 
 

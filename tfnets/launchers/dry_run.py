@@ -7,7 +7,7 @@ from absl import flags
 FLAGS = flags.FLAGS
 
 
-def show(phases, networks, inputs, trainer):
+def show(phases, networks, inputs, trainer, left_out='evaluations'):
     """Prints phases with their steps and measured speed; trains nothing that is kept.
 
     Args:
@@ -15,6 +15,7 @@ def show(phases, networks, inputs, trainer):
         networks: dict from what a network is called to the keras.Model.
         inputs: recipes.inputs.Inputs.
         trainer: training.Trainer.
+        left_out: what also takes time, and is not among the phases.
     """
     for name, network in networks.items():
         parameters = sum(variable.numpy().size for variable in network.trainable_variables)
@@ -32,7 +33,7 @@ def show(phases, networks, inputs, trainer):
             f'{phase.data.batch_size} at {phase.data.preprocessing.resolution} px, '
             f'about {_duration(seconds)}'
         )
-    print(f'about {_duration(total)} of training in all, evaluations not counted')
+    print(f'about {_duration(total)} of training in all, {left_out} not counted')
 
 
 def _duration(seconds):

@@ -272,13 +272,20 @@ def describe(folder, network, made_strategy):
 
     return {
         'flags': f'{folder}/flags.cfg',
-        'model': f'{FLAGS.model}, {cost.trainable:,} trainable parameters, '
-        f'{cost.macs / 1e6:,.1f} M multiply-adds at {cost.resolution} px',
+        'model': f'{FLAGS.model}, {size(cost)}',
         'data': FLAGS.dataset,
         'seed': FLAGS.seed,
         'hardware': all_of('hardware'),
         'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
     }
+
+
+def size(cost):
+    """A network's analysis.flops cost, in words."""
+    return (
+        f'{cost.trainable:,} trainable parameters, {cost.macs / 1e6:,.1f} M multiply-adds at '
+        f'{cost.resolution} px'
+    )
 
 
 def _hardware(tf):

@@ -6,9 +6,10 @@
 into --run_dir. To run one phase alone, give the teacher's weights and set the others' epochs to 0.
 """
 
+import dataclasses
 import pathlib
 
-from absl import flags
+from absl import flags, logging
 
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
@@ -81,7 +82,7 @@ flags.DEFINE_list(
     'student_seeds',
     [],
     'Train the thin networks once for each of these seeds, after one teacher; --seed by default. '
-    'Seeds, and --baseline, may be added to a run that is finished.',
+    'Seeds, and --baseline, may be added to a run that is finished, whose own stay in its report.',
 )
 flags.adopt_module_key_flags(common_flags)
 
@@ -129,11 +130,11 @@ def check():
 def main():
     """Flags -> objects -> the recipe -> the report."""
     strategy = objects.strategy(FLAGS.precision)
-    from tfnets.analysis import imitation_report
+    from tfnets.analysis import flops, imitation_report
     from tfnets.recipes import imitation
 
-    plan = make_plan()
     folder = run_folder.locate('wide_to_thin', common_flags.resolved())
+    plan = _with_those_before(folder, make_plan())
     if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
     opened = splits.open_all()
@@ -148,21 +149,45 @@ def main():
         inputs = splits.inputs(opened)
         phases = imitation.dry_run(trainer, plan, inputs, teacher, student)
         networks = {FLAGS.teacher: teacher, FLAGS.model: student}
-        dry_run.show(phases, networks, inputs, trainer)
+        longer = 'evaluations and baselines of as many minutes'
+        left_out = longer if plan.baselines else 'evaluations'
+        dry_run.show(phases, networks, inputs, trainer, left_out)
         return
     run_folder.occupy(folder, 'wide_to_thin', common_flags.resolved())
     inputs = splits.inputs(opened, folder)
-    head = {**objects.describe(folder, student, strategy), 'teacher': FLAGS.teacher}
+    head = objects.describe(folder, student, strategy) | {
+        'teacher': f'{FLAGS.teacher}, {objects.size(flops.cost(teacher, plan.resolution))}'
+    }
     outcome = imitation.go_wide_then_narrow(trainer, teacher, build_student, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(imitation_report.write_report(folder, outcome, plan, head))
 
 
+def _with_those_before(folder, plan):
+    """A plan with the seeds and the baselines that the run's report has too."""
+    seeds = [] if FLAGS.overwrite else _seeds_in_report(folder, 'student')
+    baselines = plan.baselines or bool(seeds and _seeds_in_report(folder, 'alone_as_long'))
+    if not {*seeds} <= {*plan.seeds} or baselines != plan.baselines:
+        logging.info(
+            'the report of %s has seeds %s%s: they stay in it',
+            folder,
+            ', '.join(map(str, seeds)),
+            ' and their baselines' if baselines else '',
+        )
+    seeds = tuple(dict.fromkeys([*seeds, *plan.seeds]))
+    return dataclasses.replace(plan, seeds=seeds, baselines=baselines)
+
+
 def _has_all(folder, plan):
     """Whether a finished run's report has all of a plan: seeds and baselines may be added."""
-    rows = (read_json(folder / 'report.json') or {}).get('rows', [])
     last = 'alone_as_long' if plan.baselines else 'student'
-    return set(plan.seeds) <= {row['seed'] for row in rows if row['arm'] == last}
+    return {*plan.seeds} <= {*_seeds_in_report(folder, last)}
+
+
+def _seeds_in_report(folder, arm):
+    """The seeds of an arm's networks in the run's report, if there is one."""
+    rows = read_json(folder / 'report.json', {}).get('rows', [])
+    return [row['seed'] for row in rows if row['arm'] == arm]
 
 
 def make_plan():

@@ -218,20 +218,24 @@ def stage_layers(model, student, number):
     return frozenset(layer.name for layer in [*layers, *bridges] if layer and layer.weights)
 
 
-def copy_classifier(teacher, model, student):
-    """Gives the student the teacher's classifier, where both read as many channels.
+def copy_classifier(teacher, model, student, end):
+    """Gives the student the teacher's classifier, where both read what was imitated.
 
-    Behind a bridge they do: the teacher's classifier then reads the widened output, and the student
-    gets both as the one dense layer that they are.
+    That is as many channels of the last stage, averaged at most: a batch norm in between is in no
+    stage. Behind a bridge they are as many: the teacher's classifier then reads the widened output,
+    and the student gets both as the one dense layer that they are.
 
     Args:
         teacher: keras.Model.
         model: the bridged network.
         student: whose layers it shares.
+        end: name of the layer that ends the teacher's last stage.
 
     Returns:
-        Whether the shapes agreed.
+        Whether it was copied.
     """
+    if not (_ends_in_classifier(teacher, end) and _ends_in_classifier(student, names(student)[-1])):
+        return False
     source, target = roles.classifier(teacher), roles.classifier(student)
     kernel = source.kernel.numpy()
     widen = _layer(model, f'bridge{len(names(student))}.widen')
@@ -242,6 +246,14 @@ def copy_classifier(teacher, model, student):
     target.kernel.assign(kernel.astype(np.float32))
     target.bias.assign(source.bias.numpy())
     return True
+
+
+def _ends_in_classifier(network, end):
+    """Whether nothing but the classifier reads a layer's output, averaged at most."""
+    try:
+        return readers(network, end) == [roles.classifier(network)]
+    except InputError:
+        return False
 
 
 def _bridge(x, width, name):

@@ -102,12 +102,14 @@ class Outcome:
     Attributes:
         rows: list of Row.
         imitated: list of Imitated.
+        copied_classifier: whether the students began distillation with the teacher's classifier.
         deployed: the phase whose network is the run's: of the students' last phases, the one that
             does best on validation.
     """
 
     rows: list[Row]
     imitated: list[Imitated]
+    copied_classifier: bool
     deployed: str
 
 
@@ -138,7 +140,7 @@ def go_wide_then_narrow(
             recipe.train_alone(build_student(seed), seed)
             recipe.distill_alone(build_student(seed), seed)
             recipe.train_alone_as_long(build_student(seed), seed)
-    return Outcome(recipe.rows, recipe.imitated, recipe.deployed())
+    return Outcome(recipe.rows, recipe.imitated, recipe.copied_classifier, recipe.deployed())
 
 
 def check(teacher, student, plan):
@@ -150,8 +152,8 @@ def check(teacher, student, plan):
         plan: Plan.
 
     Raises:
-        InputError: if their classes or stages do not correspond, or a bridge between them could not
-            be merged away.
+        InputError: if their classes or stages do not correspond, a bridge between them could not be
+            merged away, or a baseline is no longer than its warm-up.
     """
     classes = [network.output.shape[-1] for network in (teacher, student)]
     if classes[0] != classes[1]:
@@ -159,9 +161,10 @@ def check(teacher, student, plan):
             f'the teacher {teacher.name} knows {classes[0]} classes, its student {classes[1]}; '
             'expected as many'
         )
-    if not plan.imitation.epochs:
-        return
     ends = _ends(teacher, plan)
+    _check_warmups(plan, len(ends))
+    if not ends:
+        return
     bridged = stages.bridged(student, _widths(teacher, ends))
     pixels = (1, plan.resolution, plan.resolution, 3)
     for output, end in zip(bridged.outputs, ends, strict=False):
@@ -199,13 +202,36 @@ def dry_run(trainer, plan, inputs, teacher, student):
         phases += recipe.tuning(student, seed)
         if plan.baselines:
             phases.append(recipe.alone(student, seed, 'alone', recipe.student_epochs))
-            phases.append(recipe.distilling(student, seed, 'distilled', recipe.student_epochs))
+            phases += recipe.tuning_alone(student, seed)
     return phases
 
 
+def _check_warmups(plan, stage_count):
+    """Refuses baselines that would end in their warm-up, where they are trained."""
+    alone = _student_epochs(plan, stage_count)
+    baselines = {
+        'alone': (plan.alone, alone),
+        'distillation': (plan.distillation, alone - plan.finetuning.epochs),
+    }
+    for name, (course, epochs) in baselines.items() if plan.baselines else ():
+        if 0 < epochs <= course.schedule.warmup:
+            raise InputError(
+                f'--{name}_warmup_epochs={course.schedule.warmup:g}: expected less than the '
+                f'{epochs:g} epochs that a baseline is trained so, as many as the student in all'
+            )
+
+
 def _ends(teacher, plan):
-    """Names of the layers that end the teacher's stages."""
+    """Names of the layers that end the teacher's stages; none where nothing is imitated."""
+    if not plan.imitation.epochs:
+        return ()
     return plan.teacher_stages or stages.names(teacher)
+
+
+def _student_epochs(plan, stage_count):
+    """Of all the student's phases together."""
+    imitation = plan.imitation.epochs * stage_count
+    return imitation + plan.distillation.epochs + plan.finetuning.epochs
 
 
 def _widths(teacher, ends):
@@ -220,6 +246,7 @@ class _Recipe:
         self._teacher, self._ends = teacher, _ends(teacher, plan)
         self.rows = []
         self.imitated = []
+        self.copied_classifier = False
 
     # ------------------------------------------------------------------------- what is trained
 
@@ -236,9 +263,12 @@ class _Recipe:
         for stage, phase in enumerate(phases, 1):
             self._trainer.run(phase)
             self._note_imitation(phase, seed, stage)
-        stages.merge_bridges(bridged, student)
+        if phases:
+            stages.merge_bridges(bridged, student)
         if phases and self._plan.copy_classifier:
-            stages.copy_classifier(self._teacher, bridged, student)
+            self.copied_classifier = stages.copy_classifier(
+                self._teacher, bridged, student, self._ends[-1]
+            )
         tuning = self.tuning(student, seed)
         for phase in tuning:
             self._trainer.run(phase)
@@ -251,17 +281,18 @@ class _Recipe:
         self._add('alone', seed, network, [phase])
 
     def distill_alone(self, network, seed):
-        """The thin network on the teacher's answers without imitation, for as many epochs."""
-        phase = self.distilling(network, seed, 'distilled', self.student_epochs)
-        self._trainer.run(phase)
-        self._add('distilled', seed, network, [phase])
+        """What the student gets but for imitation, whose epochs are of distillation instead."""
+        tuning = self.tuning_alone(network, seed)
+        for phase in tuning:
+            self._trainer.run(phase)
+        self._add('distilled', seed, network, tuning)
 
     def train_alone_as_long(self, network, seed):
         """The thin network on labels, for as many minutes."""
         student, alone = (self._row(arm, seed) for arm in ('student', 'alone'))
         # A function of what is saved, so that a run that goes on takes the same.
-        epochs = round(alone.epochs * student.minutes / alone.minutes, 2)
-        phase = self.alone(network, seed, 'alone_as_long', epochs)
+        ratio = student.minutes / alone.minutes
+        phase = self.alone(network, seed, 'alone_as_long', round(alone.epochs * ratio, 2), ratio)
         self._trainer.run(phase)
         self._add('alone_as_long', seed, network, [phase])
 
@@ -280,8 +311,6 @@ class _Recipe:
     def imitating(self, student, bridged, seed):
         """The imitation of each stage; none, if that is to be left out."""
         phases = []
-        if not self._plan.imitation.epochs:
-            return phases
         for stage, end in enumerate(self._ends, 1):
             objective = Imitation(
                 bridged,
@@ -308,28 +337,31 @@ class _Recipe:
 
     def tuning(self, student, seed):
         """What follows imitation: distillation and, if asked for, training on labels."""
+        epochs = self._plan.distillation.epochs
+        return self._tuning(student, seed, ('distill', 'finetune'), epochs)
+
+    def tuning_alone(self, network, seed):
+        """The same without imitation, of as many epochs as with it."""
+        epochs = self.student_epochs - self._plan.finetuning.epochs
+        return self._tuning(network, seed, ('distilled', 'finetune_distilled'), epochs)
+
+    def _tuning(self, network, seed, names, distillation_epochs):
         plan = self._plan
-        phases = [self.distilling(student, seed, 'distill', plan.distillation.epochs)]
+        distillation, finetuning = (f'{name}.seed{seed}' for name in names)
+        objective = Distillation(network, self._teacher, plan.temperature)
+        course = dataclasses.replace(plan.distillation, epochs=distillation_epochs)
+        phases = [self._phase(distillation, seed, objective, course, {'teacher': FROZEN})]
         if plan.finetuning.epochs:
-            objective = self._classification(student)
-            before = phases[0].name
-            phases.append(
-                self._phase(
-                    f'finetune.seed{seed}', seed, objective, plan.finetuning, start_from=before
-                )
-            )
+            objective, course = self._classification(network), plan.finetuning
+            phases.append(self._phase(finetuning, seed, objective, course, start_from=distillation))
         return phases
 
-    def distilling(self, network, seed, name, epochs):
-        """Training on the teacher's answers, from the network as it stands."""
-        objective = Distillation(network, self._teacher, self._plan.temperature)
-        course = dataclasses.replace(self._plan.distillation, epochs=epochs)
-        return self._phase(f'{name}.seed{seed}', seed, objective, course, {'teacher': FROZEN})
-
-    def alone(self, network, seed, name, epochs):
-        """Training on labels."""
+    def alone(self, network, seed, name, epochs, ratio=1.0):
+        """Training on labels; of so many times the student's epochs, the warm-up too."""
         objective = self._classification(network)
-        course = dataclasses.replace(self._plan.alone, epochs=epochs)
+        course = self._plan.alone
+        schedule = dataclasses.replace(course.schedule, warmup=ratio * course.schedule.warmup)
+        course = dataclasses.replace(course, epochs=epochs, schedule=schedule)
         return self._phase(f'{name}.seed{seed}', seed, objective, course)
 
     def _classification(self, network):
@@ -355,13 +387,11 @@ class _Recipe:
     @property
     def student_epochs(self):
         """Of all the student's phases together."""
-        plan = self._plan
-        imitation = plan.imitation.epochs * len(self._ends) if plan.imitation.epochs else 0
-        return imitation + plan.distillation.epochs + plan.finetuning.epochs
+        return _student_epochs(self._plan, len(self._ends))
 
     def bridged(self, student):
         """The student with bridges to the teacher's widths; as it is, if nothing is imitated."""
-        if not self._plan.imitation.epochs:
+        if not self._ends:
             return student
         with self._trainer.strategy.scope():
             return stages.bridged(student, _widths(self._teacher, self._ends))

@@ -1,5 +1,6 @@
 """All that changes while a phase is trained, and where it is saved."""
 
+import collections
 import contextlib
 
 import keras
@@ -77,6 +78,7 @@ class TrainingState:
         self._modules = phase.changing.values()
         self._steps, self._batches = phase.steps, batches
         self.step = 0
+        self._calls = collections.deque(maxlen=3)  # those of this start: steps, seconds
         if restore:
             checkpoints.remove_leftovers(self._folder)
             if self.checkpoints.restore():
@@ -106,7 +108,7 @@ class TrainingState:
 
     @property
     def seconds(self):
-        """Time spent training."""
+        """Time spent training; tracing and compiling is not counted."""
         return float(self._seconds.numpy())
 
     def advance(self, count, seconds):
@@ -114,8 +116,16 @@ class TrainingState:
         self.step += count
         self._step.assign(self.step)
         self._seconds.assign_add(seconds)
+        self._leave_out_tracing(count, seconds)
         if self._average and self.step == self._steps:
             self._average.adopt()
+
+    def _leave_out_tracing(self, count, seconds):
+        """Counts the steps of the first call, which traced and compiled, as long as the next."""
+        self._calls.append((count, seconds))
+        if len(self._calls) == 2:
+            (first_count, first_seconds), _ = self._calls
+            self._seconds.assign_add(min(0.0, first_count * seconds / count - first_seconds))
 
     def averaged(self):
         """A context within which the networks hold the moving averages of their weights, if any."""

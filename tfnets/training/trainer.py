@@ -29,7 +29,7 @@ class PhaseResult:
         name: of the phase.
         steps: that were made.
         epochs: that were made.
-        minutes: that the training took, interruptions not counted.
+        minutes: that the training took; interruptions, and tracing at each start, not counted.
         validation: Evaluation at the end, or None.
     """
 
