@@ -1,7 +1,10 @@
 """Caches: what they hold is what the source holds, and a broken one is made anew."""
 
+import concurrent.futures
 import dataclasses
 import pathlib
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -101,19 +104,29 @@ def test_an_interrupted_disk_cache_is_made_anew(tmp_path):
     assert contents(caching.on_disk(make_source(read=fails), tmp_path)) == FILES
 
 
-def test_a_cache_that_another_process_made_meanwhile_is_used(tmp_path):
-    """And what a process that was killed left under its own name does no harm."""
+def test_who_comes_while_a_disk_cache_is_filled_waits_for_it(tmp_path):
+    begun, table = threading.Event(), tf.constant(FILES)
 
-    def meanwhile(index):
-        if not list(tmp_path.glob('[!.]*')):
-            caching.on_disk(make_source(), tmp_path)
+    def slowly(index):
+        begun.set()
+        time.sleep(0.01)
         return index
 
-    table = tf.constant(FILES)
-    slow = make_source(read=lambda index: table[tf.py_function(meanwhile, [index], tf.int64)])
-    assert contents(caching.on_disk(slow, tmp_path)) == FILES
-    (folder,) = tmp_path.glob('[!.]*')
-    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    slow = make_source(read=lambda index: table[tf.py_function(slowly, [index], tf.int64)])
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(caching.on_disk, slow, tmp_path)
+        begun.wait()
+        assert contents(caching.on_disk(make_source(read=fails), tmp_path)) == FILES
+        assert contents(first.result()) == FILES
+
+
+def test_what_a_kill_left_of_a_disk_cache_is_deleted(tmp_path):
+    caching.on_disk(make_source(), tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    half = tmp_path / f'.{folder.name}.killed'
+    folder.rename(half)
+    assert contents(caching.on_disk(make_source(), tmp_path)) == FILES
+    assert folder.exists() and not half.exists()
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_local_batch_norm_has_the_mean_gradient_of_both_halves(batches, two_devi
     )
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
-    distribution.synchronize_statistics([network], two_devices)
+    distribution.statistics_synchronizer([network], two_devices)()
     for variable in network.non_trainable_variables:
         here, there = two_devices.experimental_local_results(variable.value)
         np.testing.assert_array_equal(here, there)

@@ -1,7 +1,9 @@
 """Holds a source's encoded examples near, so that they can be read by index, and fast."""
 
+import fcntl
 import hashlib
 import pathlib
+import shutil
 import tempfile
 
 import numpy as np
@@ -31,10 +33,10 @@ def in_memory(source):
             f'than the {MEMORY_LIMIT / 2**30:.0f} that are held in memory; read it from where it '
             'lies by --cache=none, or by --cache=disk'
         )
-    batches = list(source.stored().batch(1024))
-    images = tf.concat([batch['image'] for batch in batches], 0)
-    labels = np.concatenate([batch['label'].numpy() for batch in batches])
-    return _by_index(source, labels, lambda index: images[index])
+    # One batch of all: joined from several, it would be there twice for a while.
+    every = next(iter(source.stored().batch(len(source))))
+    images = every['image']
+    return _by_index(source, every['label'].numpy(), lambda index: images[index])
 
 
 def on_disk(source, cache_dir):
@@ -56,7 +58,13 @@ def on_disk(source, cache_dir):
     name = hashlib.sha1(identity.encode(errors='surrogateescape')).hexdigest()[:16]
     folder = pathlib.Path(cache_dir).expanduser() / name
     if not folder.exists():
-        _fill(folder, source)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(f'{folder}.lock', 'a+') as lock:  # processes that share it fill it once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for left_by_a_kill in folder.parent.glob(f'.{folder.name}.*'):
+                shutil.rmtree(left_by_a_kill)
+            if not folder.exists():
+                _fill(folder, source)
     start = f'{folder}/'
     return _by_index(
         source,
@@ -67,7 +75,6 @@ def on_disk(source, cache_dir):
 
 def _fill(folder, source):
     """Fills a folder under another name and renames it: it is there whole, or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as temporary:
         filled = pathlib.Path(temporary) / 'filled'
         filled.mkdir()
@@ -76,11 +83,7 @@ def _fill(folder, source):
             (filled / str(number)).write_bytes(example['image'])
             labels.append(example['label'])
         np.save(filled / 'labels.npy', np.asarray(labels, np.int32))
-        try:
-            filled.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was faster
-                raise
+        filled.rename(folder)
 
 
 def _labels(folder, source):

@@ -72,7 +72,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras 3 leaves each replica of a MirroredStrategy with moving statistics of its own. Here too
     each writes its own (so that the layer can stand inside a compiled replica function); assigned
-    to from outside of replicas, as `training.distribution.synchronize_statistics` does with their
+    to from outside of replicas, as `training.distribution.statistics_synchronizer` does with their
     mean, all take the same. What is read there, by checkpoints also, is the first one's.
 
     Over images it is one operation of TensorFlow's, where Keras makes several passes over them in

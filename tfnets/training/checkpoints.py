@@ -1,5 +1,6 @@
 """What a phase saves on the way, and at its end."""
 
+import contextlib
 import hashlib
 import pathlib
 import shutil
@@ -49,15 +50,8 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written.
         """
-        try:
+        with self._told(self._saved):
             self._manager.save(checkpoint_number=step)
-        except tf.errors.OpError as error:
-            reason = ' '.join(error.message.split())
-            last = tf.train.latest_checkpoint(str(self._saved)) or 'none yet'
-            raise OSError(
-                f'cannot write a checkpoint into {self._manager.directory} ({reason}); the last '
-                f'one is {last}'
-            ) from error
         cluster.wait()
 
     def save_if_best(self, step, value):
@@ -66,16 +60,32 @@ class Checkpoints:
         Args:
             step: steps that have been made.
             value: the higher the better.
+
+        Raises:
+            OSError: as `save`.
         """
         before = cluster.agreed(read_json(self._best / 'best.json'))
         if before and before['value'] >= value:
             return
-        self._modules.write(str(self._best / f'step-{step}'))
+        with self._told(self._best):
+            self._modules.write(str(self._best / f'step-{step}'))
         write_json(self._best / 'best.json', {'step': step, 'value': value})
         cluster.wait()
         for old in self._best.glob('step-*'):
             if not old.name.startswith(f'step-{step}.'):
                 old.unlink()
+
+    @contextlib.contextmanager
+    def _told(self, folder):
+        """Has TensorFlow's word that a file cannot be written be an OSError, as elsewhere."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = ' '.join(error.message.split())
+            last = tf.train.latest_checkpoint(str(self._saved)) or 'none yet'
+            raise OSError(
+                f'cannot write a checkpoint into {folder} ({reason}); the last one is {last}'
+            ) from error
 
     def restore(self):
         """Restores the newest checkpoint that can be read.
@@ -164,7 +174,7 @@ def remove_leftovers(folder):
         return
     for path in [*folder.glob('.*'), *folder.glob('best/.*')]:
         path.unlink()
-    for path in folder.glob('checkpoints/*_temp'):
+    for path in [*folder.glob('checkpoints/*_temp'), *folder.glob('best/*_temp')]:
         shutil.rmtree(path)
 
 

@@ -78,14 +78,21 @@ def replica_means(variables, strategy):
     ]
 
 
-def synchronize_statistics(models, strategy):
-    """Gives every replica the mean of all replicas' moving statistics.
+def statistics_synchronizer(models, strategy):
+    """Makes a function that gives every replica the mean of all replicas' moving statistics.
 
     Replicas read their own when they evaluate, while a checkpoint holds the first one's: without
     this, a run that was resumed would differ from one that was not.
+
+    Args:
+        models: keras.Models, whose batch norms are in the mode that they are trained in.
+        strategy: tf.distribute.Strategy.
+
+    Returns:
+        Function without arguments.
     """
     if strategy.num_replicas_in_sync == 1:
-        return
+        return lambda: None
     # Those that nothing moves are left alone: the mean of equal numbers may differ from them.
     variables = [
         variable
@@ -94,5 +101,10 @@ def synchronize_statistics(models, strategy):
         if not getattr(norm, 'inference_mode', False)
         for variable in norm.non_trainable_variables
     ]
-    for variable, mean in zip(variables, replica_means(variables, strategy), strict=True):
-        variable.assign(mean)
+
+    @tf.function(autograph=False)
+    def synchronize():
+        for variable, mean in zip(variables, replica_means(variables, strategy), strict=True):
+            variable.assign(mean)
+
+    return synchronize

@@ -49,12 +49,10 @@ class MetricsLog:
             if line['phase'] != phase or (step and line['step'] <= step)
         ]
         write_text(self._path, ''.join(json.dumps(line) + '\n' for line in kept))
-        for old in self.folder.glob('*/events.*'):
-            old.unlink()
         self._file = open(self._path, 'a')  # noqa: SIM115 - open as long as the phase runs
-        for line in kept:
-            if line['phase'] == phase:
-                self._draw(line)
+        own = [line for line in kept if line['phase'] == phase]
+        self._redraw(own)
+        self._known = {(line['split'], line['step']) for line in own}
 
     def write(self, split, step, numbers):
         """Adds the numbers of a split ('train', 'validation') at a step."""
@@ -63,6 +61,10 @@ class MetricsLog:
         self._file.write(json.dumps(line) + '\n')
         self._file.flush()
         self._draw(line)
+
+    def has(self, split, step):
+        """Whether there was such a line when this start began."""
+        return (split, step) in self._known
 
     def flush(self):
         """Puts all that was written on the disk; to be called before a checkpoint is saved."""
@@ -100,9 +102,31 @@ class MetricsLog:
 
     def _draw(self, line):
         with self._writer(line['split']).as_default():
-            for name, value in line.items():
-                if name not in _NOT_DRAWN and value is not None:
-                    tf.summary.scalar(name, value, line['step'])
+            for name, value in _drawn(line).items():
+                tf.summary.scalar(name, value, line['step'])
+
+    def _redraw(self, lines):
+        """Draws what earlier starts have written, and nothing else of it.
+
+        Of a long run that is so much that TensorFlow's own writer, value by value, takes minutes.
+        """
+        for old in self.folder.glob('*/events.*'):
+            old.unlink()
+        for split in {line['split'] for line in lines}:
+            # TensorBoard reads the files of a folder in the order of their names.
+            path = self.folder / split / f'events.out.tfevents.{int(time.time()) - 1}.before'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for line in (line for line in lines if line['split'] == split):
+                    event = tf.compat.v1.Event(wall_time=time.time(), step=line['step'])
+                    for name, value in _drawn(line).items():
+                        event.summary.value.add(tag=name, simple_value=value)
+                    writer.write(event.SerializeToString())
+
+
+def _drawn(line):
+    """The values of a line that are drawn, by name."""
+    return {k: v for k, v in line.items() if k not in _NOT_DRAWN and v is not None}
 
 
 def _rounded(value):

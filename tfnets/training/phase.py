@@ -134,7 +134,9 @@ class Phase:
     def steps(self):
         """Length of the phase in steps, each of one batch; a whole number of updates."""
         batches = self.optimizer.accumulate
-        return batches * math.ceil(self.epochs * self.data.steps_per_epoch / batches)
+        updates = self.epochs * self.data.steps_per_epoch / batches
+        # A whole number may come out of this a little above itself.
+        return batches * math.ceil(round(updates, 6))
 
     @functools.cached_property
     def evaluation_steps(self):

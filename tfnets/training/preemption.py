@@ -19,7 +19,7 @@ def install():
 
 
 def requested():
-    """Whether there was a signal that no `deferred` block has dealt with."""
+    """Whether there was a signal that no `deferred` block has ended by."""
     return _requested
 
 
@@ -35,11 +35,13 @@ def deferred():
     _deferred = True
     try:
         yield lambda: _requested
+        if _requested:
+            raise Preempted('saved')
+    except Preempted:
+        _requested = False
+        raise
     finally:
         _deferred = False
-        requested, _requested = _requested, False
-    if requested:
-        raise Preempted('saved')
 
 
 def _handle(number, _):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.errors import InputError, NotFinite
-from tfnets.training import checkpoints, cluster, plateau, step
+from tfnets.training import checkpoints, cluster, distribution, plateau, step
 from tfnets.training.accumulation import Accumulator
 from tfnets.training.averaging import Average
 from tfnets.training.schedules import InSteps, Plateau
@@ -27,6 +27,7 @@ class TrainingState:
 
     Attributes:
         train: see step.training_function.
+        synchronize: see distribution.statistics_synchronizer.
         step: steps that have been made, each of one batch.
         checkpoints: Checkpoints.
         plateau: plateau.History, to be told of each validation, or None.
@@ -64,6 +65,7 @@ class TrainingState:
             self._accumulator,
             self._average,
         )
+        self.synchronize = distribution.statistics_synchronizer(phase.changing.values(), strategy)
         options = {'plateau': self.plateau, 'gradients': self._accumulator, 'ema': self._average}
         self.checkpoints = checkpoints.Checkpoints(
             folder(phase.name),

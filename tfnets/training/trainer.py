@@ -13,7 +13,7 @@ from absl import logging
 from tfnets.data import faults, pipeline
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.files import read_json, write_json
-from tfnets.training import checkpoints, cluster, distribution, preemption, step
+from tfnets.training import checkpoints, cluster, preemption, step
 from tfnets.training.evaluation import Evaluation, collect, summarize
 from tfnets.training.logging import MetricsLog, Progress
 from tfnets.training.schedules import Plateau
@@ -158,6 +158,8 @@ class Trainer:
         ):
             if state.step == 0 and phase.evaluate_first:
                 log.write('validation', 0, self.score(phase.objective, phase.validation).numbers())
+            if self._lacks_validation(phase, state, log):
+                validation = self._validate(phase, state, log)
             leaving = stop <= state.step < phase.steps
             while state.step < phase.steps and not leaving:
                 self._watch.at(state.step, log.folder)
@@ -165,9 +167,10 @@ class Trainer:
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
                 progress.update(state.step, numbers, left / numbers['images_per_second'])
-                if state.step in phase.evaluation_steps:
-                    validation = self._validate(phase, state)
-                    log.write('validation', state.step, validation.numbers())
+                # A validation may take longer than there is time left; the next start begins by it.
+                due = state.step in phase.evaluation_steps
+                if due and not any(cluster.total([terminated()])):
+                    validation = self._validate(phase, state, log)
                 # Clocks differ, and a signal may come to one process alone.
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
                 asked, due = cluster.total([terminated(), cluster.is_chief() and overdue])
@@ -194,7 +197,7 @@ class Trainer:
         start = time.monotonic()
         with faults.naming_damage(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
-        distribution.synchronize_statistics(phase.changing.values(), self.strategy)
+        state.synchronize()
         history = {name: values.numpy() for name, values in history.items()}
         seconds = time.monotonic() - start
         self._check_finite(phase, state, first, history['loss'])
@@ -208,7 +211,12 @@ class Trainer:
             **state.scaling,
         }
 
-    def _validate(self, phase, state):
+    def _lacks_validation(self, phase, state, log):
+        """Whether the last start was asked to end just when it should have validated."""
+        is_there = cluster.agreed(log.has('validation', state.step))
+        return state.step in phase.evaluation_steps and not is_there
+
+    def _validate(self, phase, state, log):
         """Scores the networks on the validation split, keeps them if they are the best."""
         with state.averaged():
             validation = self.score(phase.objective, phase.validation)
@@ -227,6 +235,7 @@ class Trainer:
         if state.plateau:
             metric = state.plateau.metric
             state.plateau.note(_measured(validation, metric, '--plateau_metric'))
+        log.write('validation', state.step, validation.numbers())
         return validation
 
     def _check_finite(self, phase, state, first, losses):
@@ -275,9 +284,12 @@ class Trainer:
 
     def _show(self, phase, log):
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
+        if not cluster.is_chief():
+            return
+        few = dataclasses.replace(phase.data, batch_size=min(16, phase.data.batch_size))
         with faults.naming_damage(phase.data.source):
-            batch = next(iter(pipeline.training_dataset(phase.data, 0, 1)))
-        log.images(phase.data.finish(batch)['image'][:16].numpy())
+            batch = next(iter(pipeline.training_dataset(few, 0, 1)))
+        log.images(few.finish(batch)['image'].numpy())
         for module in phase.changing.values():
             log.graph(module, phase.data.preprocessing.resolution)
 
@@ -296,7 +308,7 @@ class Trainer:
 
         def advance(count):
             history, _ = state.train(iterator, tf.constant(count))
-            distribution.synchronize_statistics(phase.changing.values(), self.strategy)
+            state.synchronize()
             return history['loss'].numpy()
 
         return advance
