@@ -1,5 +1,6 @@
 """The report of a compound scaling: what it says of ranks, costs, tests and another project."""
 
+import dataclasses
 import json
 
 import pytest
@@ -44,6 +45,35 @@ def plan():
         search_seeds=(0, 1),
         scale_seeds=(0, 1),
     )
+
+
+def test_like_the_best_is_what_is_not_told_apart_from_it_itself(plan):
+    """Not by its rank, which says how many others are better and told apart."""
+    networks = dict(zip('abc', plan.bases, strict=True))
+    top1 = {'a': (0.85, 0.89, 0.91), 'b': (0.877, 0.877, 0.877), 'c': (0.866, 0.866, 0.866)}
+    scored = {
+        networks[name]: {seed: Score(value, 100_000, 1.0) for seed, value in enumerate(values)}
+        for name, values in top1.items()
+    }
+    found = Stage('compare', 10.0, ranking.rank(scored), {})
+    assert [one.best_rank for one in found.standings] == [1, 1, 2]
+    report = scaling_report._Report(
+        compound_scaling.Outcome({'compare': [found]}, {}, {}), plan, {'data': 'others'}, 2
+    )
+    assert 'The best is mbconv_a, not told apart from mbconv_b; mbconv_c.' in report.text()
+
+
+def test_what_rounding_made_the_same_stands_beside(plan):
+    first, second = CANDIDATES
+    found = Stage('search', 10.0, stage('search', {first: 0.85, second: 0.83}).standings, {})
+    same = dataclasses.replace(plan, candidates={first: [], second: [first]})
+    for settings, heading in ((plan, False), (same, True)):
+        text = scaling_report._Report(
+            compound_scaling.Outcome({'search': [found]}, {}, {}), settings, {'data': 'x'}, 2
+        ).text()
+        assert ('the same as' in text) == heading
+    (line,) = (line for line in text.splitlines() if line.startswith('| 2: 1.4, 1.17, 1.02'))
+    assert line.endswith(' 1.2, 1.05, 1.23 |')
 
 
 @pytest.fixture

@@ -7,8 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
+from scaled_candidates import networks, scores
+
+from tfnets.files import write_json
+from tfnets.launchers import trial_runs
+from tfnets.recipes import compound_scaling, ranking
 
 FLAGS = pathlib.Path(__file__).parents[2] / 'flags' / 'compound_scaling'
 SIX = '1.2:1.05:1.23,1.2:1.23:1.05,1.4:1.02:1.17,1.4:1.05:1.14,1.4:1.14:1.05,1.4:1.17:1.02'
@@ -68,6 +74,20 @@ def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expe
         (['--mode=compare', '--bases=mbconv_a,resnet50'], '--model=resnet50: it has no compound'),
         (['--mode=compare', '--bases=mbconv_a,mbconv_a'], '--bases: mbconv_a is named twice'),
         (['--mode=compare', '--seeds=0,-1'], '--seeds=-1'),
+        (['--mode=compare', '--seeds=2147483648'], '--seeds=2147483648: expected whole numbers'),
+        (['--mode=compare', '--bases='], '--bases: expected the networks to compare'),
+        (
+            ['--mode=search', '--model=efficientnet_b0', f'--candidates={SIX}'],
+            '--model=efficientnet_b0: nothing scales it; expected one of mbconv_a',
+        ),
+        (['--phi=5000', f'--candidates={SIX}', '--dry_run'], 'phi = 5000: a network so large'),
+        (
+            [
+                *('--phi=2', f'--candidates={SIX}', '--then_fixres'),
+                '--eval_preprocessing=resize_short_side(resolution + 8) | center_crop(resolution)',
+            ],
+            'write both as parts of `resolution`',
+        ),
         (['--mode=compare', '--trial=6'], '--trial=6: --mode=compare has 3, 0 to 2'),
         (['--trial=0', '--phi=1', f'--candidates={SIX}'], 'of which --mode'),
         (
@@ -89,6 +109,15 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags,
     assert refused.stderr.count('\n') == 1
     assert not (tmp_path / 'run').exists()
     assert time.monotonic() - start < 10
+
+
+def test_without_bases_a_dry_run_begins_with_the_search(launch, tmp_path):
+    flags = ['--bases=', f'--candidates={SIX}', '--phi=2', '--num_classes=2', '--dry_run']
+    # Without FixRes a preprocessing may show objects at one size.
+    flags += ['--train_preprocessing=@cifar_train', '--eval_preprocessing=@cifar_eval']
+    done = launch('compound_scaling', *flags, f'--run_dir={tmp_path}/run')
+    assert done.returncode == 0, done.stderr
+    assert 'search: 6 trials' in done.stdout and 'compare:' not in done.stdout
 
 
 def test_one_trial_is_an_ordinary_run(launch, tmp_path):
@@ -113,9 +142,26 @@ def test_one_trial_is_an_ordinary_run(launch, tmp_path):
     scored = launch('evaluate', f'--run_dir={trial}', '--split=validation')
     assert scored.returncode == 0, scored.stderr
     assert f'| 32 | {100 * report["validation"]["top1"]:.2f} ±' in scored.stdout
+    # The flags of the whole are in its own flags.cfg.
+    assert '--trial=' not in (tmp_path / 'run' / 'flags.cfg').read_text()
     other = launch('compound_scaling', *flags, '--learning_rate=1')
     assert other.returncode == 2
     assert '--learning_rate was 0.001, is 1.0' in other.stderr
+
+
+def test_classes_are_those_of_a_trial_that_was_finished(tmp_path, monkeypatch):
+    """The best of a rung may not be: it stops there where a later rung leaves it out."""
+    monkeypatch.setattr(trial_runs, 'FLAGS', types.SimpleNamespace(num_classes=0))
+    left_out, kept = networks(2)
+    scored = {network: scores(0.9 - n / 10) for n, network in enumerate((left_out, kept))}
+    stages = [
+        compound_scaling.Stage(name, 1.0, ranking.rank(standing), {})
+        for name, standing in {'rung': scored, 'search': {kept: scored[kept]}}.items()
+    ]
+    runs = trial_runs.TrialRuns(tmp_path, None)
+    (trial,) = compound_scaling.trials_of(stages[-1], stages[-1].best)
+    write_json(runs.folder(trial) / 'inputs.json', {'class_names': ['cat', 'dog', 'horse']})
+    assert runs.num_classes({'search': stages}) == 3
 
 
 # ----------------------------------------------------------------------------- whole stories
@@ -226,6 +272,16 @@ def test_the_whole_story_with_a_trial_that_fails(launch, tmp_path):
     for name in ('accuracy_by_macs', 'curves_compare', 'curves_search', 'curves_scale'):
         assert (folder / f'{name}.png').read_bytes().startswith(b'\x89PNG')
         assert f']({name}.png)' in text
+
+    # What was not asked for again stays in the report: failures, and what FixRes made of it.
+    again = launch('compound_scaling', *flags, '--mode=search')
+    assert again.returncode == 0, again.stderr
+    read = json.loads((folder / 'report.json').read_text())
+    assert read['fixres'] == report['fixres']
+    assert [stage['failed'] for stage in read['stages']] == [
+        stage['failed'] for stage in report['stages']
+    ]
+    assert '--mode=search' in (folder / 'flags.cfg').read_text().splitlines()
 
     before = starts(folder)
     (broken / 'precious').unlink()

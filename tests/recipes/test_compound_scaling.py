@@ -24,7 +24,6 @@ def plan(**changes):
         'compare_seeds': (0, 1),
         'search_seeds': (0, 1, 2),
         'scale_seeds': (7,),
-        'validations': 4,
     }
     return Plan(**{**settings, **changes})
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfnets.data import sources
+from tfnets.data import lengths, sources
 from tfnets.errors import InputError
 from tfnets.models import mbconv, roles
 from tfnets.recipes import apparent_size, fixres
@@ -81,10 +81,10 @@ def test_sigma_is_measured_by_running_the_crops(data):
 
 
 def test_geometry_of_the_test():
-    assert apparent_size.geometry(EVAL, 64) == (72, 64)
-    assert apparent_size.geometry('resize(resolution)', 64) == (64, 64)
+    assert lengths.of_test(EVAL, 64) == (72, 64)
+    assert lengths.of_test('resize(resolution)', 64) == (64, 64)
     with pytest.raises(InputError, match='resize_short_side'):
-        apparent_size.geometry('center_crop(resolution)', 64)
+        lengths.of_test('center_crop(resolution)', 64)
 
 
 def test_what_is_tuned():

@@ -21,7 +21,7 @@ def candidates(numbered, base, num_classes):
     """
     rows = [['alpha, beta, gamma', 'product', *HEADINGS, 'trials', 'the same as']]
     for network, same, numbers in numbered:
-        others = '; '.join(coefficients(other) for other in same)
+        others = same_as(same)
         growth = f'{network.coefficients.growth:.3f}'
         cells = facts(network, base, num_classes)
         rows.append([coefficients(network), growth, *cells, numbers, others])
@@ -61,6 +61,11 @@ def published(num_classes):
         numbers = [f'{own.trainable:,}', f'{own.macs / 1e6:,.2f}', f'{own.macs / first.macs:.2f}']
         rows.append([name, f'{width:g}', f'{depth:g}', str(resolution), *numbers])
     return table(rows)
+
+
+def same_as(networks):
+    """Candidates that are the same network, as they stand in a table."""
+    return '; '.join(map(coefficients, networks))
 
 
 def coefficients(network):

@@ -184,6 +184,8 @@ class _Report:
         rows = [['alpha, beta, gamma' if searched else 'network']]
         rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', 'top-1 (%)', '± is']
         rows[0] += ['each seed (%)', 'rank', 'to the best', 'minutes']
+        if self._has_same(stage):
+            rows[0].append('the same as')
         if self._has_published:
             rows[0].append('AdamStein97 (%)')
         for one in stage.standings:
@@ -204,15 +206,23 @@ class _Report:
             ' to '.join(map(str, ranks)),
             _to_the_best(stage, one),
             f'{one.minutes:.1f}',
+            *([scaling_costs.same_as(self._same(network))] if self._has_same(stage) else []),
             *([_published(network)] if self._has_published else []),
         ]
+
+    def _same(self, network):
+        """The candidates that rounding made the same network as this one."""
+        return self._plan.candidates.get(network, [])
+
+    def _has_same(self, stage):
+        return any(self._same(one.network) for one in stage.standings)
 
     def _verdict(self, stage):
         """What the table of a stage says, in a sentence."""
         best, *others = stage.standings
         if not others:
             return f'On the validation split: {100 * best.mean:.2f} ± {100 * best.spread:.2f} %.'
-        like = [_title(one.network, self._plan) for one in others if one.best_rank == 1]
+        like = [_title(o.network, self._plan) for o in others if stage.is_like_best(o)]
         apart = f'not told apart from {"; ".join(like)}' if like else 'told apart from all others'
         return f'The best is {_title(best.network, self._plan)}, {apart}.'
 
@@ -314,7 +324,7 @@ def _to_the_best(stage, one):
     if one is stage.best:
         return ''
     points = f'{100 * (one.mean - stage.best.mean):.2f}'
-    return f'{points}, not told apart' if one.best_rank == 1 else points
+    return f'{points}, not told apart' if stage.is_like_best(one) else points
 
 
 def _published(network):

@@ -8,7 +8,6 @@ on the validation split; the networks that come out are scored on the test split
 Writes report.md, report.json and pictures into --run_dir.
 """
 
-import math
 import sys
 
 from absl import flags
@@ -26,6 +25,7 @@ from tfnets.launchers import (
     trial_runs,
 )
 from tfnets.launchers.processes import Pool
+from tfnets.models import registry
 from tfnets.recipes import compound_scaling, scaled_networks
 from tfnets.recipes.scaled_networks import Coefficients
 
@@ -126,7 +126,8 @@ def check():
     """Refuses flags that cannot be right."""
     checks.model_and_input()
     checks.course('')
-    finetuning_flags.check()
+    if FLAGS.then_fixres:
+        finetuning_flags.check()
     for mode in FLAGS.mode or ['']:
         if mode not in scaling_stages.MODES:
             known = ', '.join(scaling_stages.MODES)
@@ -174,9 +175,16 @@ def make_plan():
         scale_seeds=_seeds('scale_seeds', seeds),
         finalists=FLAGS.finalists,
         halving=FLAGS.halving,
-        validations=_validations(FLAGS.epochs),
+        evaluate_every=FLAGS.evaluate_every,
     )
     _check_epochs(plan)
+    if {'search', 'scale'} & {*FLAGS.mode} and FLAGS.model not in registry.scalable():
+        raise InputError(
+            f'--model={FLAGS.model}: nothing scales it; expected one of '
+            f'{", ".join(registry.scalable())}'
+        )
+    if FLAGS.mode == ['compare'] and not plan.bases:
+        raise InputError('--bases: expected the networks to compare, as mbconv_a,mbconv_c')
     if 'search' in FLAGS.mode and not plan.candidates:
         raise InputError('--candidates: expected alpha:beta:gamma,... or --grid_step')
     if 'scale' in FLAGS.mode and not plan.phi:
@@ -241,13 +249,11 @@ def _epochs(stage):
 def _seeds(flag, default):
     texts = FLAGS[flag].value
     for text in texts:
-        if not (text.isascii() and text.isdecimal()):
-            raise InputError(f'--{flag}={text}: expected whole numbers, 0 or above')
+        if not (text.isascii() and text.isdecimal() and int(text) <= common_flags.LARGEST_SEED):
+            raise InputError(
+                f'--{flag}={text}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
+            )
     return tuple(dict.fromkeys(map(int, texts))) or tuple(default)
-
-
-def _validations(epochs):
-    return math.ceil(epochs / FLAGS.evaluate_every - 1e-9)
 
 
 def _check_epochs(plan):
@@ -259,10 +265,11 @@ def _check_epochs(plan):
                 f'--warmup_epochs={FLAGS.warmup_epochs}: expected less than the {epochs:g} epochs '
                 f'of {name}'
             )
-        if FLAGS.last_validations > _validations(epochs):
+        count = compound_scaling.validations(epochs, FLAGS.evaluate_every)
+        if FLAGS.last_validations > count:
             raise InputError(
-                f'--last_validations={FLAGS.last_validations}: {name} has '
-                f'{_validations(epochs)}; take less, or a smaller --evaluate_every'
+                f'--last_validations={FLAGS.last_validations}: {name} has {count}; take less, or a '
+                'smaller --evaluate_every'
             )
 
 
@@ -280,7 +287,7 @@ def main():
         return
     scaling_stages.check(plan, runs, FLAGS.mode)
     trial = None if FLAGS.trial is None else _numbered(plan, runs)
-    run_folder.share(folder, 'compound_scaling', values, _CHANGEABLE)
+    run_folder.share(folder, 'compound_scaling', values, _CHANGEABLE, part='trial')
     failed = _one(trial, runs) if trial else _all(plan, runs, folder)
     if failed:
         print(f'error: {"; ".join(failed)}', file=sys.stderr)
@@ -311,23 +318,31 @@ def _one(trial, runs):
 
 def _all(plan, runs, folder):
     """Runs the stages of --mode, writes the report; answers what went wrong, as a list of str."""
-    stages, error = scaling_stages.run(plan, runs, FLAGS.mode)
+    stages, missing = scaling_stages.run(plan, runs, FLAGS.mode)
     if not stages:
-        return [str(error)]
+        return list(map(str, missing))
     chosen = [compound_scaling.trials_of(*pair) for pair in compound_scaling.tested(stages, plan)]
     tested, failed = runs.test(sum(chosen, []))
-    tuned, untuned = {}, {}
-    if FLAGS.then_fixres and 'scale' in FLAGS.mode and 'scale' in stages:
-        (stage,) = stages['scale']
-        tuned, untuned = runs.fine_tune(compound_scaling.trials_of(stage, stage.best))
+    tuned, untuned = _fine_tune(runs, stages)
     outcome = compound_scaling.Outcome(stages, tested, tuned)
     from tfnets.analysis import scaling_report
 
     head = runs.describe(stages)
     print(scaling_report.write_report(folder, outcome, plan, head, runs.num_classes(stages)))
-    for stage in (stage for run in stages.values() for stage in run):
+    for stage in (stage for mode in FLAGS.mode for stage in stages.get(mode, [])):
         failed |= stage.failed
-    return [*_told(failed | untuned), *([str(error)] if error else [])]
+    return [*_told(failed | untuned), *map(str, missing)]
+
+
+def _fine_tune(runs, stages):
+    """Hands the scaled network over to FixRes, if asked to; else finds what was done before."""
+    if 'scale' not in stages:
+        return {}, {}
+    (stage,) = stages['scale']
+    scaled = compound_scaling.trials_of(stage, stage.best)
+    if FLAGS.then_fixres and 'scale' in FLAGS.mode:
+        return runs.fine_tune(scaled)
+    return runs.tuned(scaled), {}
 
 
 def _told(failed):

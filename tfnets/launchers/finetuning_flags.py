@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from tfnets.data import preprocessing
+from tfnets.data import lengths, preprocessing
 from tfnets.errors import InputError
 from tfnets.launchers import checks, common_flags
 
@@ -62,3 +62,4 @@ def check():
             'that there is no size gap to mend; expected it to begin with a crop of random size, '
             'decode_area_crop or decode_inception_crop'
         )
+    lengths.of_test(FLAGS.eval_preprocessing, FLAGS.resolution or 224)

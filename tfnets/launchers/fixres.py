@@ -87,13 +87,11 @@ def main():
 
 def make_plan():
     """The recipe's settings, all checked."""
-    from tfnets.recipes import apparent_size, fixres
+    from tfnets.recipes import fixres
 
-    resolution = objects.resolution()
-    apparent_size.geometry(FLAGS.eval_preprocessing, resolution)
     test = FLAGS.test_resolution
     return fixres.Plan(
-        resolution=resolution,
+        resolution=objects.resolution(),
         training=objects.course(),
         finetuning=objects.course('finetune_'),
         tunes=tuple(dict.fromkeys(FLAGS.tune)),

@@ -161,7 +161,7 @@ class Pool:
 
     def _claim(self, job):
         """An open file whose lock is a claim; None where somebody else has it."""
-        file = open(self._claims / job.name, 'w')  # noqa: SIM115 - held by the process
+        file = open(self._claims / job.name, 'a+')  # noqa: SIM115 - held by the process
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -94,7 +94,7 @@ def _check_seen(folder):
         )
 
 
-def share(folder, launcher, values, changeable=()):
+def share(folder, launcher, values, changeable=(), part=None):
     """Makes the run's folder, or goes on in it beside others who `share` it.
 
     Args:
@@ -102,22 +102,31 @@ def share(folder, launcher, values, changeable=()):
         launcher: name of the launcher.
         values: dict of the resolved flags; with 'overwrite' what is in the folder is deleted.
         changeable: as in `locate`.
+        part: name of a flag by which a start does a part of the work alone. It is left out of the
+            run's own flags.cfg, which a start with it does not write, but for the first.
 
     Raises:
         InputError: if it is to be deleted while another process is in it, or somebody has just made
             it with other flags.
     """
-    if values.get('overwrite'):
-        occupy(folder, launcher, values)
+    whole = {name: value for name, value in values.items() if name != part}
+    is_first = values.get('overwrite', False)
+    if is_first:
+        occupy(folder, launcher, whole)
     file = _open_lock(folder)
     while read_json(folder / 'run.json') is None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_start(folder, launcher, values)
+            _write_start(folder, launcher, whole)
+            is_first = True
         except BlockingIOError:  # somebody else is making it
             time.sleep(0.05)
     fcntl.flock(file, fcntl.LOCK_SH)
     locate(launcher, {**values, 'run_dir': folder, 'overwrite': False}, changeable)
+    if not is_first and values.get(part) is None:
+        with open(folder / '.starts', 'a+') as starts:
+            fcntl.flock(starts, fcntl.LOCK_EX)
+            _write_start(folder, launcher, whole)
 
 
 def _write_start(folder, launcher, values):
@@ -233,7 +242,8 @@ def _open_lock(folder):
     """The file of a folder's lock, open until the process ends, however it ends; makes both."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _locks.setdefault(folder, open(folder / '.lock', 'w'))
+        # NFS shares a lock only on a file that is open for reading too.
+        return _locks.setdefault(folder, open(folder / '.lock', 'a+'))
     except OSError as error:
         raise InputError(f'--run_dir={folder}: cannot be written to ({error.strerror})') from None
 

@@ -32,6 +32,8 @@ def show(plan, runs):
 
 def _compare(plan, runs, classes):
     run = compound_scaling.compare_trials(plan)
+    if not run:
+        return
     rows = [(network.model, network, _numbers(run, network)) for network in plan.bases]
     print(f'\n{_title("compare", plan, run, classes)}\n')
     print(scaling_costs.networks(rows, plan.base, classes))

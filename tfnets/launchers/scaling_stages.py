@@ -24,7 +24,7 @@ def check(plan, runs, modes):
         return
     try:
         compound_scaling.search(runs.read, plan)
-    except Unfinished as error:
+    except (Unfinished, TrialsFailed) as error:
         raise InputError(
             '--mode=scale: the search in this folder is not finished, so that it is not known what '
             f'to scale by ({error}); finish it by --mode=search, or give --alpha, --beta, --gamma'
@@ -41,10 +41,10 @@ def run(plan, runs, modes):
 
     Returns:
         Dict from the names of MODES to the list of Stages of each, without those that are neither
-        asked for nor finished; and what ended the stages early, or None: that all trials of one
-        failed.
+        asked for nor finished; and a list of what is missing of them: a TrialsFailed for each stage
+        all of whose trials failed.
     """
-    stages = {}
+    stages, missing = {}, []
     for mode in MODES:
         train = runs.train if mode in modes else runs.read
         try:
@@ -52,10 +52,12 @@ def run(plan, runs, modes):
         except Unfinished:
             continue
         except TrialsFailed as error:
-            return stages, error
+            if mode in modes:
+                missing.append(error)
+            continue
         if found:
             stages[mode] = found
-    return stages, None
+    return stages, missing
 
 
 def _run_one(mode, train, plan, stages):
@@ -74,7 +76,7 @@ def coefficients(plan, runs):
         return plan.coefficients
     try:
         return compound_scaling.winner(compound_scaling.search(runs.read, plan))
-    except Unfinished:
+    except (Unfinished, TrialsFailed):
         return None
 
 
@@ -100,6 +102,6 @@ def _finals(plan, runs):
     """The trials of the finals; none where the candidates are not finished yet."""
     try:
         stages = compound_scaling.search(runs.read, dataclasses.replace(plan, finalists=0))
-    except Unfinished:
+    except (Unfinished, TrialsFailed):
         return []
     return compound_scaling.final_trials(plan, stages[-1])

@@ -1,11 +1,12 @@
 """Trials of a compound scaling as runs: a folder each, made by the launcher `classification`."""
 
 import functools
+import itertools
 import statistics
 
 from absl import flags, logging
 
-from tfnets.files import read_json
+from tfnets.files import read_json, remove, write_text
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
 from tfnets.models import registry
@@ -25,6 +26,24 @@ class Unfinished(Exception):  # noqa: N818
     """Trials that are not finished were to be read."""
 
 
+class _Failures:
+    """Why jobs failed, a file for each, until they are started again."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def get(self, name):
+        """The reason; None if it has not failed."""
+        path = self._folder / f'{name}.txt'
+        return path.read_text() if path.exists() else None
+
+    def note(self, name, reason):
+        write_text(self._folder / f'{name}.txt', reason)
+
+    def forget(self, name):
+        remove(self._folder / f'{name}.txt')
+
+
 class TrialRuns:
     """Trains, reads, tests and fine-tunes trials.
 
@@ -35,6 +54,7 @@ class TrialRuns:
 
     def __init__(self, folder, pool):
         self._folder, self._pool = folder, pool
+        self._failures = _Failures(folder / 'failures')
 
     def folder(self, trial):
         """The folder of a trial's run."""
@@ -67,15 +87,17 @@ class TrialRuns:
         return {trial: score(self.folder(trial), rung) for trial in done}, failed
 
     def read(self, trials, rung=0):
-        """What `train` would answer, had all been trained; trains nothing.
+        """What `train` answered, or would, had all been trained; trains nothing.
 
         Raises:
-            Unfinished: if they have not been; names them.
+            Unfinished: if some have neither been nor failed; names them.
         """
-        missing = [trial.name for trial in trials if not self._is_trained(trial, rung)]
+        done = [trial for trial in trials if self._is_trained(trial, rung)]
+        failed = {trial: self._failures.get(trial.name) for trial in trials if trial not in done}
+        missing = [trial.name for trial, reason in failed.items() if reason is None]
         if missing:
             raise Unfinished(f'{len(missing)} of {len(trials)} not finished: {", ".join(missing)}')
-        return {trial: score(self.folder(trial), rung) for trial in trials}, {}
+        return {trial: score(self.folder(trial), rung) for trial in done}, failed
 
     def _training(self, trial, rung):
         settings = {**self._flags(trial), 'test': 'false'}
@@ -91,7 +113,11 @@ class TrialRuns:
 
     def _run(self, jobs, wait=True):
         """Runs a Job for each trial; answers those that failed, with the reason."""
+        for job in jobs.values():
+            self._failures.forget(job.name)
         failed = self._pool.run(list(jobs.values()), wait)
+        for name, reason in failed.items():
+            self._failures.note(name, reason)
         return {trial: failed[job.name] for trial, job in jobs.items() if job.name in failed}
 
     # ------------------------------------------------------------------- test, fine-tuning
@@ -134,7 +160,7 @@ class TrialRuns:
             Dict from each Trial to the folder of the FixRes run that begins with its network, and
             dict from each that failed to the reason.
         """
-        folders = {trial: self._folder / 'fixres' / trial.name for trial in trials}
+        folders = {trial: self._tuned_folder(trial) for trial in trials}
         jobs = {
             trial: Job(
                 f'fixres.{trial.name}',
@@ -148,17 +174,28 @@ class TrialRuns:
         failed = self._run(jobs)
         return {trial: folders[trial] for trial in trials if trial not in failed}, failed
 
+    def tuned(self, trials):
+        """What `fine_tune` has finished before, as it answers that; starts nothing."""
+        folders = {trial: self._tuned_folder(trial) for trial in trials}
+        return {t: folder for t, folder in folders.items() if (folder / 'report.md').exists()}
+
+    def _tuned_folder(self, trial):
+        return self._folder / 'fixres' / trial.name
+
     # ----------------------------------------------------------------------- for the report
 
     def num_classes(self, stages):
         """The size of the networks' output."""
-        first = self.folder(next(self._trials(stages)))
+        # Behind a rung trials are not finished yet.
+        finished = [run[-1] for run in stages.values()]
+        first = self.folder(next(_trials(finished)))
         return FLAGS.num_classes or len(read_json(first / 'inputs.json')['class_names'])
 
     def describe(self, stages):
         """The head of a report: what the run was."""
-        runs = [read_json(self.folder(trial) / 'run.json') for trial in self._trials(stages)]
-        splits = read_json(self.folder(next(self._trials(stages))) / 'data.json')
+        trials = list(_trials(itertools.chain(*stages.values())))
+        runs = [read_json(self.folder(trial) / 'run.json') for trial in trials]
+        splits = read_json(self.folder(trials[0]) / 'data.json')
         counts = [
             f'{split["examples"] - len(split["damaged"] or [])} of {name}'
             for name, split in splits.items()
@@ -178,12 +215,6 @@ class TrialRuns:
             'trials at once': FLAGS.trials_at_once,
             'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
         }
-
-    def _trials(self, stages):
-        """All trials that ended well."""
-        for stage in (stage for run in stages.values() for stage in run):
-            for standing in stage.standings:
-                yield from compound_scaling.trials_of(stage, standing)
 
     # ------------------------------------------------------------------------------- flags
 
@@ -206,6 +237,13 @@ class TrialRuns:
             'weights': str(self.folder(trial) / 'model.keras'),
             'run_dir': str(folder),
         }
+
+
+def _trials(stages):
+    """All trials of stages that ended well."""
+    for stage in stages:
+        for standing in stage.standings:
+            yield from compound_scaling.trials_of(stage, standing)
 
 
 def _shared():

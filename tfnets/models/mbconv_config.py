@@ -200,8 +200,12 @@ def compound_scale(config, *, alpha, beta, gamma, phi):
     for name, value in {'alpha': alpha, 'beta': beta, 'gamma': gamma}.items():
         if not 0 < value < float('inf'):
             raise InputError(f'{name} must be above 0, got {value}: it is a growth factor')
-    resolution = round(config.resolution * gamma**phi)
-    return scale(config, width=beta**phi, depth=alpha**phi, resolution=resolution)
+    try:
+        width, depth = beta**phi, alpha**phi
+        resolution = round(config.resolution * gamma**phi)
+    except OverflowError:
+        raise InputError(f'phi = {phi:g}: a network so large has no size') from None
+    return scale(config, width=width, depth=depth, resolution=resolution)
 
 
 def scale(config, *, width, depth, resolution):

@@ -8,6 +8,7 @@ Nothing is trained here: each stage is handed a function that trains.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -59,6 +60,11 @@ def trials(stage, networks, seeds, epochs):
 # ------------------------------------------------------------------------------------ stages
 
 
+def validations(epochs, every):
+    """How many validations a training has; its end is one of them."""
+    return math.ceil(epochs / every - 1e-9)
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """The settings of all stages.
@@ -78,7 +84,7 @@ class Plan:
         scale_seeds: the same.
         finalists: how many of the best candidates are trained again for longer; 0 for none.
         halving: factor of `rungs`; 0 for every candidate to its end.
-        validations: of a candidate's training.
+        evaluate_every: epochs from one validation to the next.
     """
 
     bases: Sequence[Network]
@@ -95,7 +101,12 @@ class Plan:
     scale_seeds: Sequence[int]
     finalists: int = 0
     halving: int = 0
-    validations: int = 1
+    evaluate_every: float = 1.0
+
+    @property
+    def validations(self):
+        """Of a candidate's training."""
+        return validations(self.search_epochs, self.evaluate_every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +129,10 @@ class Stage:
     def best(self):
         """The Standing of the best network."""
         return self.standings[0]
+
+    def is_like_best(self, standing):
+        """Whether a Standing is not told apart from the best."""
+        return not ranking.told_apart(self.best, standing)
 
     @property
     def kind(self):
@@ -162,7 +177,7 @@ def search(train: Train, plan: Plan):
     networks, stages = list(plan.candidates), []
     run = candidate_trials(plan)
     for rung in rungs_of(plan):
-        epochs = plan.search_epochs * rung / plan.validations
+        epochs = rung * plan.evaluate_every
         stages.append(_stage('rung', epochs, *train(run, rung)))
         best = ranking.survivors(stages[-1].standings, plan.halving, max(1, plan.finalists))
         networks = [standing.network for standing in best]
