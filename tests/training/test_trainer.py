@@ -22,7 +22,7 @@ from small_runs import (
 
 from tfnets.data import preprocessing, sources
 from tfnets.data.pipeline import Batches
-from tfnets.errors import NotFinite, Preempted
+from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.models import layers
 from tfnets.training import preemption
 from tfnets.training import trainer as trainer_module
@@ -393,3 +393,13 @@ def test_the_call_that_traces_is_counted_as_the_next(tmp_path, source):
     assert counted((3, 10.0), (2, 1.0)) == 2.5
     assert counted((3, 10.0), (2, 1.0), (2, 4.0)) == 6.5
     assert counted((2, 1.0), (2, 3.0)) == 4  # it was no slower
+
+
+def test_a_layer_whose_random_numbers_are_in_no_checkpoint_is_refused(tmp_path, source):
+    pixels = keras.Input((None, None, 3), dtype='uint8')
+    x = keras.layers.GlobalAveragePooling2D()(layers.PixelScaling('unit')(pixels))
+    x = keras.layers.Dropout(0.5, name='hidden')(x)
+    logits = keras.layers.Dense(14)(x)
+    trained = phase(source, objective=Classification(keras.Model(pixels, logits)))
+    with pytest.raises(InputError, match=r'hidden \(Dropout\) are in no checkpoint'):
+        new_trainer(tmp_path).run(trained)

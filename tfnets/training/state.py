@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.errors import InputError, NotFinite
+from tfnets.models import roles
 from tfnets.training import checkpoints, cluster, distribution, plateau, step
 from tfnets.training.accumulation import Accumulator
 from tfnets.training.averaging import Average
@@ -34,6 +35,7 @@ class TrainingState:
     """
 
     def __init__(self, phase, folder, strategy, xla, keep=1, restore=True):
+        _refuse_hidden_states(phase.changing.values())
         if phase.start_from and restore:
             checkpoints.restore_modules(folder(phase.start_from), phase.changing)
         variables = []
@@ -165,3 +167,15 @@ class TrainingState:
             return {}
         scale = float(self._optimizer.dynamic_scale.numpy())
         return {'loss_scale': scale, 'skipped_updates': self.step // self._batches - self.applied}
+
+
+def _refuse_hidden_states(modules):
+    """Refuses layers whose random numbers have a state that no checkpoint holds."""
+    for module in modules:
+        for layer in roles.flat_layers(module):
+            if isinstance(getattr(layer, 'seed_generator', None), keras.random.SeedGenerator):
+                raise InputError(
+                    f'{module.name}: the random numbers of {layer.name} ({type(layer).__name__}) '
+                    'are in no checkpoint, so that a run would not go on as it was; take '
+                    'tfnets.models.layers.Dropout'
+                )

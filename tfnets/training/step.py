@@ -41,6 +41,11 @@ def training_function(
         global batch; and the seconds that were spent waiting for input, float64.
     """
     replicas = strategy.num_replicas_in_sync
+    names = []  # of the loss and the metrics, as tracing finds them
+
+    def in_order(means):
+        names[:] = sorted(means)
+        return [means[name] for name in names]
 
     def gradients_of(batch):
         values = [variable.value for variable in variables]
@@ -59,7 +64,7 @@ def training_function(
             for gradient, value, decay in zip(gradients, values, decays, strict=True)
         ]
         means = {name: tf.reduce_sum(metric) / batch_size for name, metric in metrics.items()}
-        return {'loss': loss, **means}, gradients
+        return tf.stack(in_order({'loss': loss, **means})), gradients
 
     gradients_of = _compiled(gradients_of, xla)
 
@@ -72,7 +77,7 @@ def training_function(
             update(gradients)
         else:
             accumulator.add(gradients, update)
-        return {name: strategy.reduce('SUM', mean, axis=None) for name, mean in means.items()}
+        return strategy.reduce('SUM', means, axis=None)
 
     def update(gradients):
         if average is None:
@@ -92,16 +97,9 @@ def training_function(
                 batch = next(iterator)
             with tf.control_dependencies(strategy.experimental_local_results(batch['label'])):
                 waited += tf.timestamp() - before
-            history = history.write(index, tf.stack(in_order(step(batch))))
+            history = history.write(index, step(batch))
         columns = tf.unstack(tf.transpose(history.stack()), num=len(names))
         return dict(zip(names, columns, strict=True)), waited
-
-    names = []
-
-    def in_order(means):
-        names.clear()
-        names.extend(sorted(means))
-        return [means[name] for name in names]
 
     return train
 
