@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.data import faults
+from tfnets.data.compiling import compiled
 from tfnets.data.preprocessing import Preprocessing
 from tfnets.data.source import Source, StreamedSource
 from tfnets.errors import InputError
@@ -233,7 +234,7 @@ def _painted(batches):
     """
     if batches.colours_on_device or not batches.preprocessing.colours:
         return None
-    return tf.function(batches.finish, jit_compile=True, autograph=False)
+    return compiled(batches.finish)
 
 
 def _as_is(*element):
