@@ -200,6 +200,15 @@ def positive(name, text, unit):
     return int(text)
 
 
+def seeds(flag):
+    """Refuses a list of seeds in which one is no whole number, or too large."""
+    for text in FLAGS[flag].value:
+        if not (text.isascii() and text.isdecimal() and int(text) <= common_flags.LARGEST_SEED):
+            raise InputError(
+                f'--{flag}={text}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
+            )
+
+
 def _check_numbers():
     """Refuses numbers that no bound can catch: NaN and infinity."""
     for name, value in common_flags.resolved().items():

@@ -247,13 +247,8 @@ def _epochs(stage):
 
 
 def _seeds(flag, default):
-    texts = FLAGS[flag].value
-    for text in texts:
-        if not (text.isascii() and text.isdecimal() and int(text) <= common_flags.LARGEST_SEED):
-            raise InputError(
-                f'--{flag}={text}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
-            )
-    return tuple(dict.fromkeys(map(int, texts))) or tuple(default)
+    checks.seeds(flag)
+    return tuple(dict.fromkeys(map(int, FLAGS[flag].value))) or tuple(default)
 
 
 def _check_epochs(plan):

@@ -107,11 +107,7 @@ def check():
         raise InputError(
             '--teacher_epochs=0: there are no --teacher_weights, so that the teacher knows nothing'
         )
-    for seed in FLAGS.student_seeds:
-        if not (seed.isascii() and seed.isdecimal() and int(seed) <= common_flags.LARGEST_SEED):
-            raise InputError(
-                f'--student_seeds={seed}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
-            )
+    checks.seeds('student_seeds')
     for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
         kind = FLAGS[f'{prefix}schedule'].value
         if kind in ('steps', 'wave'):

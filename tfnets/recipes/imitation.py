@@ -252,9 +252,7 @@ class _Recipe:
 
     def teach(self):
         """The wide network."""
-        phase = self.teaching()
-        self._trainer.run(phase)
-        self._add('teacher', self._inputs.seed, self._teacher, [phase])
+        self._train('teacher', self._inputs.seed, self._teacher, [self.teaching()])
 
     def narrow(self, student, seed):
         """The thin network: imitation from the bottom to the top, distillation, fine-tuning."""
@@ -265,27 +263,20 @@ class _Recipe:
             self._note_imitation(phase, seed, stage)
         if phases:
             stages.merge_bridges(bridged, student)
-        if phases and self._plan.copy_classifier:
-            self.copied_classifier = stages.copy_classifier(
-                self._teacher, bridged, student, self._ends[-1]
-            )
-        tuning = self.tuning(student, seed)
-        for phase in tuning:
-            self._trainer.run(phase)
-        self._add('student', seed, student, [*phases, *tuning])
+            if self._plan.copy_classifier:
+                self.copied_classifier = stages.copy_classifier(
+                    self._teacher, bridged, student, self._ends[-1]
+                )
+        self._train('student', seed, student, self.tuning(student, seed), before=phases)
 
     def train_alone(self, network, seed):
         """The thin network on labels, for as many epochs."""
         phase = self.alone(network, seed, 'alone', self.student_epochs)
-        self._trainer.run(phase)
-        self._add('alone', seed, network, [phase])
+        self._train('alone', seed, network, [phase])
 
     def distill_alone(self, network, seed):
         """What the student gets but for imitation, whose epochs are of distillation instead."""
-        tuning = self.tuning_alone(network, seed)
-        for phase in tuning:
-            self._trainer.run(phase)
-        self._add('distilled', seed, network, tuning)
+        self._train('distilled', seed, network, self.tuning_alone(network, seed))
 
     def train_alone_as_long(self, network, seed):
         """The thin network on labels, for as many minutes."""
@@ -293,8 +284,7 @@ class _Recipe:
         # A function of what is saved, so that a run that goes on takes the same.
         ratio = student.minutes / alone.minutes
         phase = self.alone(network, seed, 'alone_as_long', round(alone.epochs * ratio, 2), ratio)
-        self._trainer.run(phase)
-        self._add('alone_as_long', seed, network, [phase])
+        self._train('alone_as_long', seed, network, [phase])
 
     def deployed(self):
         """The student's last phase that does best on validation."""
@@ -397,6 +387,12 @@ class _Recipe:
             return stages.bridged(student, _widths(self._teacher, self._ends))
 
     # ------------------------------------------------------------------------------- the results
+
+    def _train(self, arm, seed, network, phases, before=()):
+        """Runs the last phases of a network, and scores what comes out."""
+        for phase in phases:
+            self._trainer.run(phase)
+        self._add(arm, seed, network, [*before, *phases])
 
     def _add(self, arm, seed, network, phases):
         """Scores a network at the end of its phases on the test split."""

@@ -8,6 +8,7 @@ reach the weights for ever.
 
 import tensorflow as tf
 
+from tfnets.data.compiling import compiled
 from tfnets.training import cluster
 
 
@@ -143,6 +144,6 @@ def _compiled(function, xla):
     """
     if not xla:
         return tf.autograph.experimental.do_not_convert(function)
-    compiled = tf.function(function, jit_compile=True, autograph=False)
+    jitted = compiled(function)
     # The lambda keeps the compiled function inside each replica's own graph.
-    return lambda batch: compiled(batch)
+    return lambda batch: jitted(batch)

@@ -168,8 +168,7 @@ class Trainer:
                 left = (phase.steps - state.step) * phase.data.batch_size
                 progress.update(state.step, numbers, left / numbers['images_per_second'])
                 # A validation may take longer than there is time left; the next start begins by it.
-                due = state.step in phase.evaluation_steps
-                if due and not any(cluster.total([terminated()])):
+                if state.step in phase.evaluation_steps and not any(cluster.total([terminated()])):
                     validation = self._validate(phase, state, log)
                 # Clocks differ, and a signal may come to one process alone.
                 overdue = time.monotonic() - saved > 60 * self._checkpoint_minutes
