@@ -120,6 +120,7 @@ def test_builds_by_name(name):
     ('name', 'options', 'reason'),
     [
         ('resnet51', {}, 'no such network; there are .*bl_resnet50.*keras:NAME'),
+        ('resnet14:stem=cifar', {}, 'expected the name alone, --model=resnet14; its .*--stem'),
         ('resnet50', {'alpha': 2}, '--alpha=2: network resnet50 has no such option; it has width'),
         ('keras:ResNet50', {'stem': 'cifar'}, '--stem=cifar: .* it has none'),
         ('efficientnet_b0', {'phi': 1}, 'no such option; it has none'),

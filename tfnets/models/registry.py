@@ -216,6 +216,13 @@ def check(name, **options):
         InputError: says what there is.
     """
     if name not in MODELS and not name.startswith(KERAS_PREFIX):
+        network = name.partition(':')[0]
+        if network in MODELS:
+            options = ', '.join(f'--{option}' for option in MODELS[network].options)
+            raise InputError(
+                f'--model={name}: expected the name alone, --model={network}; its options are flags '
+                f'of their own: {options or "none"}'
+            )
         raise InputError(
             f'--model={name}: no such network; there are {", ".join(sorted(MODELS))}, '
             f'and {KERAS_PREFIX}NAME for those of keras.applications'
