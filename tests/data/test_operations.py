@@ -303,6 +303,14 @@ def test_enhancements_are_pillows(image, factor):
         assert np.abs(result - expected.astype(int)).max() <= 1, theirs
 
 
+@pytest.mark.parametrize('sides', [(1, 5), (5, 2), (1, 1)])
+def test_an_image_that_is_all_border_is_not_sharpened(sides):
+    image = np.arange(3 * sides[0] * sides[1], dtype=np.uint8).reshape(*sides, 3)
+    expected = np.asarray(ImageEnhance.Sharpness(Image.fromarray(image)).enhance(0.3))
+    np.testing.assert_array_equal(tone.sharpened(image, 0.3), expected)
+    np.testing.assert_array_equal(image, expected)
+
+
 def test_solarize_add_adds_below_the_threshold():
     image = ALL_LEVELS.astype(int)
     for addition, threshold in ((40, 128), (200, 128), (-50, 100), (10, 0)):

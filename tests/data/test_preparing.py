@@ -273,10 +273,11 @@ def gif_of_many(frames, side):
         (encoded(pixels(50, 70), 'GIF')[:-400], 'does not decode: '),
         (encoded(pixels(50, 70), 'BMP')[:-400], 'does not decode: '),
         (encoded(pixels(50, 70), 'BMP', 'P'), 'a BMP with a palette'),
-        (png_header(10, 20_000), '20000 x 10 px'),
-        (png_header(16_000, 16_000), '16000 x 16000 px, 256,000,000 in all: more than'),
-        (jpeg_header(16_000, 15_000), '15000 x 16000 px'),
-        (gif_of_many(30, 4_000), '4000 x 4000 px, 480,000,000 in all'),
+        (png_header(500, 20_000), 'too large to be decoded: 20000 x 500 pixels'),
+        (png_header(1, 200), 'too large to be decoded: 200 x 1 pixels'),
+        (png_header(16_000, 16_000), 'too large to be decoded: 16000 x 16000 pixels, 256,000,000'),
+        (jpeg_header(16_000, 15_000), 'too large to be decoded: 15000 x 16000 pixels'),
+        (gif_of_many(30, 4_000), 'too large to be decoded: 4000 x 4000 pixels, 480,000,000 in'),
     ],
 )
 def test_damaged_files_say_what_is_wrong(data, text):
@@ -478,6 +479,21 @@ def test_a_finished_folder_is_known_and_other_flags_are_refused(photos, tmp_path
     assert not list(tmp_path.glob('shots/1.0.0/*-train*-of-00001'))
 
 
+def test_another_division_is_another_data_set(photos, tmp_path):
+    sides = []
+    for seed in (0, 1):
+        prepare(photos, tmp_path, seed=seed, overwrite=bool(seed))
+        cached = sources.load('shots', 'train', tmp_path, 'disk', tmp_path / 'cache')
+        read = sources.load('shots', 'train', tmp_path, 'memory')
+        sides.append((cached.identity, cached.location))
+        assert cached.labels.tolist() == read.labels.tolist()
+        for index in range(len(read)):  # not those of the cache of the first
+            assert cached.read(index) == read.read(index)
+    (first, _), (second, _) = sides
+    assert first != second
+    assert len({location for _, location in sides}) == 2
+
+
 def test_folders_of_others_are_left_alone(tmp_path):
     make_files(tmp_path, 'shots/1.0.0/precious.txt')
     for overwrite in (False, True):
@@ -509,9 +525,10 @@ def test_a_file_of_damaged_photos_alone_is_no_harm(tmp_path):
         data = b'' if number == 5 else encoded(pixels(40, 50, number))
         (folder / f'{number}.jpg').write_bytes(data)
     (tmp_path / 'in' / 'a' / 'link.jpg').symlink_to('nowhere')
+    (tmp_path / 'in' / 'a' / 'round.jpg').symlink_to('round.jpg')
     metadata = prepare(tmp_path / 'in', tmp_path / 'out', shard_images=1, validation_share=0)
-    assert sorted(f['examples'] for f in metadata['files'].values())[:3] == [0, 0, 1]
-    assert len(metadata['damaged']) == 2
+    assert sorted(f['examples'] for f in metadata['files'].values())[:4] == [0, 0, 0, 1]
+    assert len(metadata['damaged']) == 3
     assert metadata['damaged'][0]['reason'].startswith('cannot be read: No such file')
     for cache in ('memory', 'none'):
         assert sum(

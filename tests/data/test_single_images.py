@@ -41,9 +41,13 @@ def test_a_file_may_be_called_as_a_glob(tmp_path):
 def test_images_are_prepared_in_order_and_faults_left_out(folder):
     (folder / 'empty.jpg').write_bytes(b'')
     Image.new('RGB', (400, 3)).save(folder / 'line.png')
+    rng = np.random.default_rng(0)
+    many = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8))
+    many.convert('P').save(folder / 'palette.bmp')
     half = (folder / 'b.jpg').read_bytes()[:500]
     (folder / 'half.jpg').write_bytes(half)
     names = ['b.jpg', 'notes.txt', 'a.PNG', 'line.png', 'gone.jpg', 'half.jpg', 'within/c.bmp']
+    names += ['palette.bmp']
     paths = [str(folder / name) for name in [*names, 'empty.jpg']]
     line = preprocessing.parse('resize(24)', 24)
     batches = list(single_images.batches(paths, line, 2))
@@ -53,6 +57,7 @@ def test_images_are_prepared_in_order_and_faults_left_out(folder):
     faults = {name: single_images.fault(str(folder / name), line) for name in names}
     assert 'Unknown image file format' in faults['notes.txt']
     assert 'too large to be decoded: 400 x 3 pixels' in faults['line.png']
+    assert 'BMP with a palette' in faults['palette.bmp']
     assert 'No such file' in faults['gone.jpg']
     assert 'JPEG' in faults['half.jpg']
     assert not any('\n' in fault for fault in faults.values())

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfnets.data import lengths, sources
+from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
 from tfnets.models import mbconv, roles
 from tfnets.recipes import apparent_size, fixres
@@ -83,8 +84,18 @@ def test_sigma_is_measured_by_running_the_crops(data):
 def test_geometry_of_the_test():
     assert lengths.of_test(EVAL, 64) == (72, 64)
     assert lengths.of_test('resize(resolution)', 64) == (64, 64)
-    with pytest.raises(InputError, match='resize_short_side'):
-        lengths.of_test('center_crop(resolution)', 64)
+    for resolution in range(8, 64):  # small lengths are rounded, too
+        image, crop = lengths.of_test(PRESETS['imagenet_eval'], resolution)
+        assert (image, crop) == (round(resolution * 256 / 224), resolution)
+    for line in (
+        'center_crop(resolution)',
+        'resize_short_side(256) | center_crop(224) | resize(resolution)',
+    ):
+        with pytest.raises(InputError, match='expected one resize_short_side'):
+            lengths.of_test(line, 64)
+    for resolution in (24, 64):
+        with pytest.raises(InputError, match='write both as parts of `resolution`'):
+            lengths.of_test('resize_short_side(72) | center_crop(resolution)', resolution)
 
 
 def test_what_is_tuned():

@@ -9,17 +9,10 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data.faults import few
+from tfnets.data.folder_layout import classes_below, files_below, split_folders
 from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
-
-
-def is_folder(dataset):
-    """Whether this name of a data set means a folder: ./photos, ../photos, /photos, ~/photos.
-
-    Other names with a slash are a folder if there is one; TFDS has such names too (eurosat/rgb).
-    """
-    return dataset.startswith(('.', '/', '~')) or ('/' in dataset and os.path.isdir(dataset))
 
 
 def load_folder(root, split):
@@ -41,8 +34,6 @@ def load_folder(root, split):
     root = pathlib.Path(root).expanduser()
     if split not in (*SPLITS, 'all'):
         raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)} and all')
-    if not root.is_dir():
-        raise InputError(f'--dataset={root}: there is no such folder')
     files = _files_by_class(root, split)
     names = list(files)
     paths = [str(path) for name in names for path in files[name]]
@@ -74,13 +65,8 @@ def _files_by_class(root, split):
     # The splits that have no folder of their own are cut from the training photos.
     cut = [name for name in SPLITS if name == 'train' or name not in own]
     folders = own.values() if split == 'all' else [own.get(split, own['train'])]
-    names = sorted({name for folder in own.values() for name in _class_folders(folder)})
-    empty = [name for name in names if not any(_images(path / name) for path in own.values())]
-    if empty and empty != names:
-        raise InputError(
-            f'--dataset={root}: no photo of class {empty[0]!r}; expected files that end in '
-            f'{", ".join(IMAGE_SUFFIXES)}, or the folder removed'
-        )
+    names = sorted({name for folder in own.values() for name in classes_below(folder)})
+    _check_classes(root, own, names)
     if split in ('train', 'all'):
         _warn_of_others(root, [path / name for path in own.values() for name in names])
     files = {name: [p for folder in folders for p in _images(folder / name)] for name in names}
@@ -89,50 +75,46 @@ def _files_by_class(root, split):
     return files
 
 
+def _check_classes(root, own, names):
+    """Refuses names that cannot be written, and classes without a photo, if others have some."""
+    for name in names:
+        if printable(name) != name:
+            raise InputError(
+                f'--dataset={root}: the class folder {printable(name)!r} has a name that is not '
+                'UTF-8; rename it'
+            )
+    empty = [name for name in names if not any(_images(path / name) for path in own.values())]
+    if empty and empty != names:
+        raise InputError(
+            f'--dataset={root}: no photo of class {empty[0]!r}; expected files that end in '
+            f'{", ".join(IMAGE_SUFFIXES)}, or the folder removed'
+        )
+
+
 def _split_folders(root):
-    """Where each split lies: train, validation (or val) and test, or all of it in the root."""
-    if not (root / 'train').is_dir():
-        for name in ('validation', 'val', 'test'):
-            if (root / name).is_dir():
-                raise InputError(
-                    f'--dataset={root}: there is a folder {name} but none called train; expected '
-                    'class folders, or train with class folders in it'
-                )
-        return {'train': root}
-    choices = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
-    found = {
-        split: root / name
-        for split, names in choices.items()
-        for name in names
-        if (root / name).is_dir()
-    }
+    """Where each split lies; those of 'validation' are for the test where it has none."""
+    found = split_folders(root, 'dataset')
     if 'test' not in found and 'validation' in found:
         found['test'] = found.pop('validation')  # the choice of anything needs photos of its own
     return found
 
 
-def _class_folders(folder):
-    visible = (path for path in folder.iterdir() if not path.name.startswith('.'))
-    return sorted(path.name for path in visible if path.is_dir())
-
-
 def _images(folder):
     if not folder.is_dir():
         return []
-    found = (path for path in folder.rglob('*') if is_image(path.name))
-    return sorted(path for path in found if not path.is_dir())
+    return sorted(pathlib.Path(path) for path in files_below(folder) if is_image(path))
 
 
 def _warn_of_others(root, folders):
     """Names files that are no photos by their endings: they are left out."""
-    files = [path for folder in folders for path in folder.rglob('*') if path.is_file()]
-    others = [path for path in files if not is_image(path.name) and not path.name.startswith('.')]
+    files = [path for folder in folders if folder.is_dir() for path in files_below(folder)]
+    others = [path for path in files if not is_image(path)]
     if others:
         logging.warning(
             '%s: %d other files left out (%s); photos end in %s',
             root,
             len(others),
-            few([printable(path.relative_to(root)) for path in others]),
+            few([printable(os.path.relpath(path, root)) for path in others]),
             ', '.join(IMAGE_SUFFIXES),
         )
 

@@ -9,19 +9,42 @@ MAX_ASPECT = 100  # resized to a short side of 256 px, such an image has as many
 
 
 def fits(encoded):
-    """Whether an image file is small enough to be decoded and resized.
+    """Whether an image file is one that can be decoded, by its header alone; see `allowed`."""
+    return allowed(measured(encoded))
 
-    A format that is not known here is left to the decoder.
+
+def allowed(size):
+    """Whether an image may be decoded and resized.
 
     Args:
-        encoded: scalar string.
+        size: what `measured` answered.
 
     Returns:
-        scalar bool.
+        scalar bool. True where the format is not known here, which is left to the decoder.
     """
-    height, width, pixels = tf.unstack(measured(encoded))
+    height, width, pixels = tf.unstack(size)
     short, long = tf.minimum(height, width), tf.maximum(height, width)
-    return (pixels <= MAX_PIXELS) & ((short == 0) | (long <= MAX_ASPECT * short))
+    small = (long <= MAX_SIDE) & (pixels <= MAX_PIXELS) & (long <= MAX_ASPECT * short)
+    return (pixels >= 0) & (small | (short == 0))
+
+
+def complaint(encoded):
+    """What `fits` has against an image file, as one line; None if it has nothing.
+
+    Args:
+        encoded: bytes of a file.
+    """
+    size = measured(tf.constant(encoded))
+    if allowed(size):
+        return None
+    height, width, pixels = size.numpy().tolist()
+    if pixels < 0:
+        return 'a BMP with a palette, which TensorFlow cannot read; make a PNG of it'
+    return (
+        f'too large to be decoded: {width} x {height} pixels, {pixels:,} in all; expected at most '
+        f'{MAX_SIDE} a side, {MAX_PIXELS:,} in all, and a long side of at most {MAX_ASPECT} times '
+        'the short one'
+    )
 
 
 def measured(encoded):
@@ -31,8 +54,8 @@ def measured(encoded):
         encoded: scalar string.
 
     Returns:
-        int64 [3]: height and width in pixels, and all pixels to decode; zeros if the header is that
-        of no JPEG, PNG, GIF or BMP.
+        int64 [3]: height and width in pixels, and all pixels to decode, -1 for a BMP with a
+        palette; zeros if the header is that of no JPEG, PNG, GIF or BMP.
     """
 
     def jpeg():
@@ -56,13 +79,14 @@ def header_size(encoded):
 
     Returns:
         int64 [3]: height and width in pixels, and the pixels of all pictures in it, which for a GIF
-        are decoded together. Zeros if it is none of these, or a BMP with a palette.
+        are decoded together, or -1 for a BMP with a palette. Zeros if it is none of these.
     """
     size = (0, 0, 0)
     if encoded.startswith(b'\x89PNG\r\n\x1a\n') and encoded[12:16] == b'IHDR':
         size = _pixels(encoded[20:24], encoded[16:20], 'big')
-    elif encoded.startswith(b'BM') and not _has_palette(encoded):
-        size = _pixels(encoded[22:26], encoded[18:22], 'little', signed=True)
+    elif encoded.startswith(b'BM'):
+        height, width, pixels = _pixels(encoded[22:26], encoded[18:22], 'little', signed=True)
+        size = height, width, -1 if _has_palette(encoded) else pixels
     elif encoded.startswith((b'GIF87a', b'GIF89a')):
         heights, widths, pixels = zip((0, 0, 0), *_gif_pictures(encoded), strict=True)
         size = max(heights), max(widths), sum(pixels)

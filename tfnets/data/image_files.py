@@ -3,6 +3,8 @@
 import glob
 import os
 
+from tfnets.data.folder_layout import files_below
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
 
 
@@ -12,8 +14,8 @@ def is_image(name):
 
 
 def printable(path):
-    """A path as text that can be written anywhere, whatever bytes it is made of."""
-    return os.fsencode(path).decode(errors='replace')
+    r"""A path as text that can be written anywhere, whatever bytes it is made of, as a\xe9.jpg."""
+    return os.fsencode(path).decode(errors='backslashreplace')
 
 
 def find_images(arguments):
@@ -21,7 +23,8 @@ def find_images(arguments):
 
     Args:
         arguments: paths of files, taken whatever their names are; of folders, for all images in
-            them and in the folders within, sorted; or globs (photos/*.jpg, **/cat*) for those.
+            them and in the folders within, sorted, but for what is hidden; or globs
+            (photos/*.jpg, **/cat*) for those.
 
     Returns:
         List of paths, str; list of the arguments that mean no file.
@@ -39,8 +42,7 @@ def _files(path):
     """The file of a path, or the images in a folder."""
     if not os.path.isdir(path):
         return [path]
-    inside = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sorted(file for file in inside if is_image(file))
+    return [file for file in files_below(path) if is_image(file)]
 
 
 def _matches(pattern):

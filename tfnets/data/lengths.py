@@ -19,7 +19,8 @@ def of_test(line, resolution):
     """
     image, crop = _lengths(line, resolution)
     larger_image, larger_crop = _lengths(line, 4 * resolution)
-    if abs(larger_image / larger_crop - image / crop) > 0.02:
+    # A pixel by which the small lengths are rounded is no difference.
+    if abs(larger_image / larger_crop - image / crop) > 0.02 + 0.5 / crop:
         raise InputError(
             f'--eval_preprocessing={line!r}: resizes to {image} for a crop of {crop}, but to '
             f'{larger_image} for {larger_crop}; write both as parts of `resolution`, so that '
@@ -30,12 +31,12 @@ def of_test(line, resolution):
 
 def _lengths(line, resolution):
     parsed = preprocessing.parse(line, resolution)
-    resized = parsed.find('resize_short_side') or parsed.find('resize')
-    if resized is None:
+    resized = [step for step in parsed.steps if step.name in ('resize_short_side', 'resize')]
+    if len(resized) != 1:
         raise InputError(
-            f'--eval_preprocessing={line!r}: expected resize_short_side(...) or resize(...), for '
-            'without it there is no apparent size'
+            f'--eval_preprocessing={line!r}: expected one resize_short_side(...) or resize(...), '
+            f'which says what the apparent size is, got {len(resized)}'
         )
-    image = resized.arguments['size']
+    image = resized[0].arguments['size']
     cropped = parsed.find('center_crop')
     return image, cropped.arguments['size'] if cropped else image

@@ -1,9 +1,12 @@
-"""The mean and deviation of red, green and blue over the photos of a split."""
+"""The mean and deviation of red, green and blue over photos, exact in whole numbers."""
+
+import math
 
 import numpy as np
 import tensorflow as tf
 
 from tfnets.data.operations.decoding import decode
+from tfnets.errors import InputError
 
 
 def measure(source):
@@ -16,18 +19,56 @@ def measure(source):
 
     Returns:
         Two lists of three floats from 0 to 1: mean and standard deviation.
+
+    Raises:
+        InputError: if all pixels are the same in a channel, so that nothing can be divided by it.
     """
+    dataset = source.stored().map(
+        lambda example: sums(decode(example['image'])), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    mean, deviation = of_sums(dataset.as_numpy_iterator())[1:]
+    for channel, value in zip(('red', 'green', 'blue'), deviation, strict=True):
+        if not value:
+            raise InputError(
+                f'--pixel_statistics=training: {source.name}, {source.split}: all pixels have the '
+                f'same {channel}, so that nothing can be divided by its deviation; take '
+                '--pixel_statistics=imagenet'
+            )
+    return [value / 255 for value in mean], [value / 255 for value in deviation]
 
-    def sums(example):
-        pixels = tf.reshape(tf.cast(decode(example['image']), tf.float64), [-1, 3]) / 255
-        count = tf.cast(tf.shape(pixels)[0], tf.float64)
-        return count, tf.reduce_sum(pixels, 0), tf.reduce_sum(pixels**2, 0)
 
-    # Added up in stored order, so that it comes out the same to the bit each time.
-    dataset = source.stored().map(sums, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    totals = [np.zeros(()), np.zeros(3), np.zeros(3)]
-    for parts in dataset.as_numpy_iterator():
-        totals = [total + part for total, part in zip(totals, parts, strict=True)]
-    count, first, second = totals
-    mean = first / count
-    return mean.tolist(), np.sqrt(second / count - mean**2).tolist()
+def sums(image):
+    """What the statistics of an image are made of.
+
+    Args:
+        image: uint8 [height, width, 3], at most 16384 pixels high.
+
+    Returns:
+        int64 [3, 3], for red, green and blue in columns: the number of pixels, their sum and the
+        sum of their squares.
+    """
+    # The squares of a column of 16384 pixels fit into 32 bits, which are faster to add up.
+    values = tf.cast(image, tf.int32)
+    sums = [tf.reduce_sum(tf.cast(tf.reduce_sum(v, 0), tf.int64), 0) for v in (values, values**2)]
+    count = tf.size(image, tf.int64) // 3
+    return tf.stack([tf.fill([3], count), *sums])
+
+
+def of_sums(parts):
+    """The statistics of all images together, whatever order they come in.
+
+    Args:
+        parts: iterable of what `sums` answered for each of them, as integers.
+
+    Returns:
+        The number of pixels; two lists of three floats from 0 to 255, mean and standard deviation.
+    """
+    total = np.zeros([3, 3], object)  # Python's whole numbers, which have no end
+    for part in parts:
+        total += np.asarray(part, object)
+    (count, *_), first, second = total.tolist()
+    deviation = [
+        math.sqrt(count * square - part**2) / count
+        for part, square in zip(first, second, strict=True)
+    ]
+    return count, [part / count for part in first], deviation

@@ -23,6 +23,7 @@ import tqdm
 from absl import logging
 
 import tfnets
+from tfnets.data import pixel_statistics
 from tfnets.data.image_files import printable
 from tfnets.data.preparing_folder import VERSION
 from tfnets.data.preparing_images import damage
@@ -139,7 +140,7 @@ def _again(path, storing, measured):
     """
     try:
         encoded = path.read_bytes()
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         return None, f'cannot be read: {error.strerror}'
     reason = damage(encoded)
     if reason:
@@ -274,13 +275,7 @@ def _refuse_empty(photos, counts, damaged, folder):
 
 
 def _statistics(sums):
-    """Mean and deviation of each channel, from whole numbers, so that the order is all one."""
-    (count, *_), total, squares = np.asarray(sums, object).sum(0).tolist()
-    mean = [part / count for part in total]
-    deviation = [
-        math.sqrt(count * square - part**2) / count
-        for part, square in zip(total, squares, strict=True)
-    ]
+    count, mean, deviation = pixel_statistics.of_sums(sums)
     return {
         'count': count,
         'mean': mean,

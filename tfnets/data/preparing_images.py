@@ -7,7 +7,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfnets.data import headers
+from tfnets.data import headers, pixel_statistics
 from tfnets.data.operations import OPERATIONS, decode
 
 
@@ -42,13 +42,9 @@ class Storing:
         Raises:
             tf.errors.InvalidArgumentError: if it does not decode.
         """
-        height, width, pixels = tf.unstack(headers.measured(encoded))
-        short = tf.minimum(height, width)
-        fits = (
-            (short > 0)
-            & (tf.maximum(height, width) <= headers.MAX_SIDE)
-            & (pixels <= headers.MAX_PIXELS)
-        )
+        size = headers.measured(encoded)
+        short = tf.minimum(size[0], size[1])
+        fits = headers.allowed(size) & (short > 0)
         keep = (short <= self.short_side) | (self.short_side == 0)
         nothing = tf.constant(b''), tf.zeros([3, 3], tf.int64)
         return tf.cond(
@@ -69,7 +65,9 @@ class Storing:
             format='rgb',
         )
         # JPEG changes pixels a little, so the stored ones are known only from what was written.
-        return stored, _sums(decode(stored)) if measured else tf.zeros([3, 3], tf.int64)
+        return stored, pixel_statistics.sums(decode(stored)) if measured else tf.zeros(
+            [3, 3], tf.int64
+        )
 
 
 def damage(encoded):
@@ -84,16 +82,11 @@ def damage(encoded):
     if not encoded:
         return 'the file is empty'
     try:
-        height, width, pixels = headers.measured(tf.constant(encoded)).numpy().tolist()
-        if not height or not width:
-            if encoded.startswith(b'BM'):
-                return 'a BMP with a palette, which TensorFlow cannot read; make a PNG of it'
+        complaint = headers.complaint(encoded)
+        if complaint:
+            return complaint
+        if not headers.measured(tf.constant(encoded)).numpy().all():
             return f'no JPEG, PNG, GIF or BMP: it begins with {encoded[:8]!r}'
-        if max(height, width) > headers.MAX_SIDE or pixels > headers.MAX_PIXELS:
-            return (
-                f'{width} x {height} px, {pixels:,} in all: more than {headers.MAX_SIDE} a side or '
-                f'{headers.MAX_PIXELS:,}'
-            )
         decode(tf.constant(encoded))
     except tf.errors.InvalidArgumentError as error:
         reason = error.message.partition('\n')[0].rpartition('}} ')[2].partition(' [Op:')[0]
@@ -110,12 +103,8 @@ def _kept(encoded, measured):
     stored = tf.cond(
         tf.io.is_jpeg(encoded) | is_png, lambda: encoded, lambda: tf.io.encode_png(image)
     )
-    return stored, _sums(image) if measured else tf.zeros([3, 3], tf.int64)
+    return stored, _sums(image, measured)
 
 
-def _sums(image):
-    # The squares of a column of 16384 pixels fit into 32 bits, which are faster to add up.
-    values = tf.cast(image, tf.int32)
-    sums = [tf.reduce_sum(tf.cast(tf.reduce_sum(v, 0), tf.int64), 0) for v in (values, values**2)]
-    count = tf.size(image, tf.int64) // 3
-    return tf.stack([tf.fill([3], count), *sums])
+def _sums(image, measured):
+    return pixel_statistics.sums(image) if measured else tf.zeros([3, 3], tf.int64)

@@ -9,13 +9,13 @@ import os
 import pathlib
 import re
 
+from tfnets.data.folder_layout import files_below, split_folders
 from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
 from tfnets.errors import InputError
 
 VALIDATION_SHARE = 0.2  # As DeepLearning_MiniProjects divides Caltech-256.
 CLUTTER = '257.clutter'  # Caltech's folder of photos that belong to none of its 256 classes.
 
-_FOLDERS = {'train': ('train',), 'validation': ('validation', 'val'), 'test': ('test',)}
 _IMAGENET_NAME = re.compile(r'ILSVRC2012_val_(\d{8})\.JPEG', re.IGNORECASE)
 _IMAGENET_LABELS = 'datasets/imagenet2012/validation_labels.txt'
 
@@ -68,7 +68,7 @@ def read(root, validation_share=None, test_share=None, seed=0, keep_clutter=Fals
         InputError: if the folder is not so.
     """
     root = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
-    own = _split_folders(root)
+    own = split_folders(root, 'input_dir')
     left_out = () if keep_clutter else (CLUTTER,)
     listed = {split: _classes(root, folder, left_out) for split, folder in own.items()}
     flat = 'validation' in own and not listed['validation'][0]
@@ -93,28 +93,6 @@ def read(root, validation_share=None, test_share=None, seed=0, keep_clutter=Fals
 # ---------------------------------------------------------------------------------- what is there
 
 
-def _split_folders(root):
-    """Where each split lies: in folders of its own, or all as 'train' in the root."""
-    if not root.is_dir():
-        raise InputError(f'--input_dir={root}: there is no such folder')
-    found = {}
-    for split, names in _FOLDERS.items():
-        for folder in (root / name for name in names if (root / name).is_dir()):
-            if split in found:
-                raise InputError(
-                    f'--input_dir={root}: {found[split].name} and {folder.name} are both there, '
-                    'and mean the same; rename one'
-                )
-            found[split] = folder
-    if found and 'train' not in found:
-        (name, *_) = (folder.name for folder in found.values())
-        raise InputError(
-            f'--input_dir={root}: there is a folder {name} but none called train; expected class '
-            'folders, or train with class folders in it'
-        )
-    return found or {'train': root}
-
-
 def _classes(root, folder, left_out):
     """The images below each class folder, by its name, and the files that are none."""
     classes, others = {}, []
@@ -123,7 +101,7 @@ def _classes(root, folder, left_out):
         if name.startswith('.') or name in left_out:
             continue
         if path.is_dir():
-            files = sorted(_files(root, path))
+            files = _files(root, path)
             classes[name] = [file for file in files if is_image(file)]
             others += [file for file in files if not is_image(file)]
         else:
@@ -132,17 +110,15 @@ def _classes(root, folder, left_out):
 
 
 def _files(root, folder):
-    """The files below a folder, as paths below root, but for what is hidden."""
+    """The files below a folder, as paths below root."""
     start = len(os.path.join(root, ''))
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        yield from (os.path.join(parent, name)[start:] for name in files if name[0] != '.')
+    return [path[start:] for path in files_below(folder)]
 
 
 def _notes(root, own, listed, splits, left_out):
     """What was left out, line by line."""
     notes = [
-        f'{name}: left out, {len(list(_files(root, folder / name)))} files; --keep_clutter keeps it'
+        f'{name}: left out, {len(_files(root, folder / name))} files; --keep_clutter keeps it'
         for folder in own.values()
         for name in left_out
         if (folder / name).is_dir()

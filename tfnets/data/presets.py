@@ -17,7 +17,9 @@ PRESETS = {
     # are; more than twice as fast to prepare.
     'imagenet_train_fast': 'decode_inception_crop(resolution, antialias=False) | flip_lr',
     'imagenet_eval': _CENTER,
-    # FixRes, imnet_resnet50_scratch and imnet_finetune.
+    # FixRes, imnet_resnet50_scratch and imnet_finetune; but its test rounds what it resizes to down
+    # (438 of 384 px, ours 439; 224, 288 and 448 px are the same) and makes that the height of every
+    # image, also where the width is the short side.
     'fixres_train': 'decode_inception_crop(resolution) | flip_lr | color_jitter(0.3, 0.3, 0.3)',
     'fixres_test': _CENTER,
     'cifar_train': 'random_crop(resolution, 4) | flip_lr',
@@ -26,7 +28,8 @@ PRESETS = {
     # of the images keep their tone, a quarter get another brightness and contrast, a quarter are
     # equalized.
     'caltech256_train': (
-        'resize_short_side(resolution * 256 / 224) | flip_lr | shift_scale_rotate | '
+        'resize_short_side(resolution * 256 / 224) | flip_lr | '
+        "shift_scale_rotate(border='nearest') | "
         'brightness_contrast(0.1, 1 / 3) | equalize(1 / 4) | random_crop(resolution)'
     ),
     'caltech256_eval': _CENTER,

@@ -41,13 +41,9 @@ def fault(path, preprocessing):
     """
     try:
         encoded = tf.io.read_file(os.fsencode(path))
-        if not headers.fits(encoded):
-            height, width, _ = headers.measured(encoded).numpy()
-            return (
-                f'too large to be decoded: {width} x {height} pixels; expected at most '
-                f'{headers.MAX_PIXELS:,} in all, and a long side of at most {headers.MAX_ASPECT} '
-                'times the short one'
-            )
+        complaint = headers.complaint(encoded.numpy())
+        if complaint:
+            return complaint
         preprocessing(encoded)
     except tf.errors.OpError as error:
         return faults.reason(error)

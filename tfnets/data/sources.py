@@ -4,7 +4,8 @@ import pathlib
 
 from tfnets.data import caching
 from tfnets.data.faults import naming_fault
-from tfnets.data.folders import is_folder, load_folder
+from tfnets.data.folder_layout import is_folder
+from tfnets.data.folders import load_folder
 from tfnets.data.tfds_sets import load_tfds
 from tfnets.errors import InputError
 

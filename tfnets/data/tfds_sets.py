@@ -1,6 +1,8 @@
 """Data sets of TensorFlow Datasets as sources."""
 
+import hashlib
 import os
+import pathlib
 import re
 
 import numpy as np
@@ -8,6 +10,7 @@ import tensorflow as tf
 
 from tfnets.data.source import SPLITS, StreamedSource
 from tfnets.errors import InputError
+from tfnets.files import read_json
 
 # What the three splits are where a data set has fewer. They are slices in stored order, which
 # TensorFlow Datasets shuffles once when it prepares a set: fixed, and disjoint for ever. (The test
@@ -49,8 +52,8 @@ def load_tfds(name, split, data_dir=None):
         },
         size=info.num_examples,
         num_bytes=_num_bytes(builder, info),
-        identity=f'{builder.info.full_name} {info.name} {builder.info.dataset_size}',
-        location=str(builder.data_path),
+        identity=f'{builder.info.full_name} {info.name} {_checksum(builder)}',
+        location=f'{builder.data_path} {_written(builder)}',
         records=_records,
         parse=_parser(features),
     )
@@ -103,6 +106,25 @@ def _num_bytes(builder, info):
     splits = builder.info.splits.values()
     examples = sum(split.num_examples for split in splits)
     return sum(split.num_bytes for split in splits) * info.num_examples // examples
+
+
+def _checksum(builder):
+    """Of what is known of all its files, which are not read: other photos give another one."""
+    known = [
+        (name, int(split.num_bytes), list(split.shard_lengths))
+        for name, split in sorted(builder.info.splits.items())
+    ]
+    # The launcher `prepare` notes what its files hold, which a new division may leave as long.
+    noted = read_json(pathlib.Path(builder.data_path) / 'metadata.json', {})
+    checksum = noted.get('sha256') if isinstance(noted, dict) else None
+    return hashlib.sha1(repr([*known, checksum]).encode()).hexdigest()
+
+
+def _written(builder):
+    """When its files were written, as a hash; nothing of files that lie far away."""
+    paths = [os.fspath(path) for split in builder.info.splits.values() for path in split.filepaths]
+    times = [os.stat(path).st_mtime_ns for path in paths if os.path.exists(path)]
+    return hashlib.sha1(repr(times).encode()).hexdigest()
 
 
 def _check_files(builder, info):

@@ -220,8 +220,8 @@ def check(name, **options):
         if network in MODELS:
             options = ', '.join(f'--{option}' for option in MODELS[network].options)
             raise InputError(
-                f'--model={name}: expected the name alone, --model={network}; its options are flags '
-                f'of their own: {options or "none"}'
+                f'--model={name}: expected the name alone, --model={network}; its options are '
+                f'flags of their own: {options or "none"}'
             )
         raise InputError(
             f'--model={name}: no such network; there are {", ".join(sorted(MODELS))}, '

@@ -22,6 +22,9 @@ _DCT = 'INTEGER_ACCURATE'
 def decode(encoded):
     """Decodes a JPEG, PNG, GIF or BMP file whole, to three channels, as Pillow does.
 
+    Not as Pillow: of 16 bits a channel it takes the upper eight; of a GIF the first picture alone,
+    without the canvas around it, and what is transparent in it is black.
+
     Args:
         encoded: scalar string, an image file.
 

@@ -176,6 +176,14 @@ def coloured(image, factor):
 
 def sharpened(image, factor):
     """Pillow's ImageEnhance.Sharpness: a blend with the image blurred, but for its border."""
+    return tf.cond(
+        tf.reduce_min(tf.shape(image)[:2]) < 3,  # it is a border all over
+        lambda: tf.cast(image, tf.uint8),
+        lambda: _sharpened(image, factor),
+    )
+
+
+def _sharpened(image, factor):
     levels = as_float(image)
     rows = levels[:-2] + levels[1:-1] + levels[2:]
     around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
