@@ -89,15 +89,18 @@ def test_evaluate_scores_all_of_another_folder(launch, tmp_path, tiny, photos):
     )
     assert trained.returncode == 0, trained.stderr
     assert '12 photos to train on, 12 for validation, 12 for the test' in trained.stderr
-    for dataset, count in ((photos, 36), (photos / 'test', 12)):
+    others = tmp_path / 'others'
+    shutil.copytree(photos, others)
+    named = [f'{photos}/', others, others / 'test']  # the first is the run's own, and its test
+    for dataset, count in zip(named, (12, 36, 12), strict=True):
         output = tmp_path / 'scores.json'
         done = launch(
             'evaluate', f'--run_dir={tmp_path}/run', f'--dataset={dataset}', f'--output={output}'
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(output.read_text())['results'][0]['examples'] == count
-    shutil.rmtree(photos / 'test' / 'b')
-    refused = launch('evaluate', f'--run_dir={tmp_path}/run', f'--dataset={photos}/test')
+    shutil.rmtree(others / 'test' / 'b')
+    refused = launch('evaluate', f'--run_dir={tmp_path}/run', f'--dataset={others}/test')
     assert refused.returncode == 2
     assert 'missing: b; unknown: none' in refused.stderr
 

@@ -109,7 +109,8 @@ def test_every_network_of_keras_applications(name):
     network = keras_applications.keras_application(name, 5)
     network = with_statistics(network, images(97, 84))
     folded = folding.fold(network)
-    assert len(batch_norms(folded)) <= len(roles.batch_norms(network))
+    before = len(roles.batch_norms(network))
+    assert len(batch_norms(folded)) < before or not before
     # As many as 150 layers lift what rounding leaves.
     assert_equal(network, folded, images(97, 84), tolerance=5e-4)
 

@@ -105,6 +105,10 @@ def test_a_biased_3x3_behind_a_padding_is_merged_exactly():
             lambda: chain(keras.layers.Conv2D(4, 3, activation='relu', name='conv')),
             r'for conv \(Conv2D\)',
         ),
+        (
+            lambda: chain(lambda x: keras.layers.Conv2D(4, 1, name='conv')(x) + x),
+            r'for add\w* \(Add\)',
+        ),
     ],
 )
 def test_what_cannot_be_merged_is_refused_by_name(build, reason):

@@ -146,7 +146,7 @@ def cost(model, resolution):
     """
     graph = graphs.functional_of(model)
     calls = _propagate(graph, _image(graph, resolution))
-    operations = _flat(graph)
+    operations = graphs.operations(graph)
     layers, not_counted, seen = [], [], set()
     for (name, operation), stage in zip(operations, _stage_names(operations), strict=True):
         shapes = calls[id(operation)]
@@ -273,21 +273,6 @@ def _output_of(operation, args, kwargs):
         if any(size is not None and size < 1 for size in tensor.shape):
             raise InputError(f'the image is too small: none of it is left after {operation.name}')
     return outputs
-
-
-def _flat(graph, prefix='', seen=None):
-    """(name, operation) of all operations but inputs, those of models inside in their place."""
-    seen = set() if seen is None else seen
-    found = []
-    for operation in graph.operations:
-        name = prefix + operation.name
-        inner = graphs.functional(operation)
-        if inner is not None:
-            found += _flat(inner, f'{name}/', seen)
-        elif id(operation) not in seen and not isinstance(operation, keras.layers.InputLayer):
-            seen.add(id(operation))
-            found.append((name, operation))
-    return found
 
 
 # Counting.

@@ -40,6 +40,7 @@ def launch(main, check=None, arguments=False):
 def _guarded(main, check, arguments, argv):
     _start_logging()
     preemption.install()
+    _expand_home()
     try:
         _follow_log_flags()
         words = [argv[1:]] if arguments else []
@@ -87,6 +88,16 @@ def _start_logging():
     handler.setFormatter(None)
     handler.setLevel(logging.converter.STANDARD_INFO)
     handler.addFilter(_is_ours)
+
+
+def _expand_home():
+    """Reads ~ in values, which shells leave as it is in --run_dir=~/run, and flagfiles too."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag.value, str):
+            flag.value = os.path.expanduser(flag.value)
+        elif isinstance(flag.value, list):
+            flag.value = [os.path.expanduser(v) if isinstance(v, str) else v for v in flag.value]
 
 
 def _follow_log_flags():

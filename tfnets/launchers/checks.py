@@ -9,6 +9,7 @@ import socket
 from absl import flags
 
 from tfnets.data import preprocessing
+from tfnets.data.folder_layout import is_folder
 from tfnets.errors import InputError
 from tfnets.launchers import common_flags
 from tfnets.models import registry
@@ -157,14 +158,14 @@ def wave_later(prefix):
 
 def data():
     """Refuses folders that are not there or hold no images."""
-    dataset = os.path.expanduser(FLAGS.dataset)
+    dataset = FLAGS.dataset
     if FLAGS.data_dir and not pathlib.Path(FLAGS.data_dir).is_dir():
         raise InputError(
             f'--data_dir={FLAGS.data_dir}: there is no such folder; prepare the data set by '
             f'python -c "import tensorflow_datasets as tfds; tfds.builder({dataset!r}, '
             f'data_dir={FLAGS.data_dir!r}).download_and_prepare()"'
         )
-    folder = dataset.startswith(('.', '/'))
+    folder = is_folder(dataset)
     if folder and not pathlib.Path(dataset).is_dir():
         raise InputError(f'--dataset={dataset}: there is no such folder')
     if folder and not any(path.is_dir() for path in pathlib.Path(dataset).iterdir()):

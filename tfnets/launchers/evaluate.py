@@ -7,6 +7,7 @@ import pathlib
 
 from absl import flags
 
+from tfnets.data.folder_layout import is_folder
 from tfnets.launchers import app, checks, common_flags, objects, saved_networks, splits
 
 FLAGS = flags.FLAGS
@@ -35,9 +36,10 @@ flags.adopt_module_key_flags(saved_networks)
 def check():
     """Refuses flags that cannot be right, and takes what is not given from the run."""
     run = saved_networks.run()
-    if saved_networks.take_data_flags(run):
+    saved_networks.take_data_flags(run)
+    if saved_networks.has_own_data(run):
         FLAGS.split = saved_networks.own_split(run, FLAGS.split)
-    elif not FLAGS['split'].present and FLAGS.dataset.startswith(('.', '/', '~')):
+    elif not FLAGS['split'].present and is_folder(FLAGS.dataset):
         FLAGS.split = 'all'  # another folder than the run's: no photo of it was trained on
     for text in FLAGS.resolutions:
         checks.pixels('resolutions', text)
@@ -60,6 +62,8 @@ def main():
     saved.check_classes(source)
     with strategy.scope():
         network = saved.load()
+    resolutions = list(map(int, FLAGS.resolutions)) or [saved.resolution]
+    objects.check_sizes(network, resolutions)
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
     objective = Classification(network)
     print(f'{saved.name}, {source.name} {source.split}: {saved.preprocessing}')
@@ -67,7 +71,7 @@ def main():
     print(f'| resolution (px) | top-1 (%) |{" top-5 (%) |" * top5} balanced (%) | loss | photos |')
     print(f'|---:|---:|{"---:|" * top5}---:|---:|---:|')
     scores, written = [], []
-    for pixels in map(int, FLAGS.resolutions or [saved.resolution]):
+    for pixels in resolutions:
         line = preprocessing.parse(saved.preprocessing, pixels)
         answers = trainer.answers(objective, Batches(source, line, FLAGS.batch_size))
         score = summarize(answers)

@@ -6,12 +6,13 @@
 The model takes uint8 pixels [batch, resolution, resolution, 3] (of TensorFlow Lite one image) and
 gives probabilities; what makes pixels of a file, the preprocessing, is in its metadata, as class
 names are. It answers in float32, whatever the run computed in, and is there only if its answers are
-the network's.
+the network's (with --int8: if it names the same class for at least half of the photos).
 """
 
 import dataclasses
 import functools
 import importlib.util
+import math
 import pathlib
 import sys
 
@@ -21,7 +22,7 @@ from tfnets import __version__
 from tfnets.data.image_files import find_images, printable
 from tfnets.errors import InputError
 from tfnets.files import new_folder, replacing, write_json
-from tfnets.launchers import app, checks, common_flags, saved_networks, splits
+from tfnets.launchers import app, checks, common_flags, objects, saved_networks, splits
 
 FLAGS = flags.FLAGS
 
@@ -67,9 +68,7 @@ def check():
         raise InputError(f'--int8, --format={FLAGS.format}: int8 is for tflite only')
     for package in ('tf2onnx', 'onnxruntime') if FLAGS.format == 'onnx' else ():
         if importlib.util.find_spec(package) is None:
-            raise InputError(
-                f"--format=onnx: {package} is not installed; pip install 'tfnets[onnx]'"
-            )
+            raise InputError(f"--format=onnx: {package} is not installed; pip install '.[onnx]'")
     saved_networks.find()
     if not FLAGS.model_file:
         saved_networks.take_data_flags(saved_networks.run())
@@ -109,6 +108,7 @@ def main():
     saved = saved_networks.find()
     network = saved.load()
     line = preprocessing.parse(saved.preprocessing, FLAGS.resolution or saved.resolution)
+    objects.check_sizes(network, [line.resolution])
     images, labels = _check_photos(saved, line)
     rebuilt = _in_float32(network, images)
     reference = export.run_network(rebuilt, line.resolution)
@@ -155,21 +155,24 @@ def _check_agreement(agreement):
         f'the most probable class is the same on {agreement.same}',
         flush=True,
     )
-    # A NaN is above any tolerance.
-    if not FLAGS.int8 and not agreement.difference <= TOLERANCE:
-        print(
-            f'error: {FLAGS.output}: not written, for its probabilities differ from those of the '
-            f'network by more than {TOLERANCE:g}',
-            file=sys.stderr,
-        )
+    wrong = None
+    if math.isnan(agreement.difference):
+        wrong = 'not all of its probabilities are numbers'
+    elif not FLAGS.int8 and agreement.difference > TOLERANCE:
+        wrong = f'its probabilities differ from those of the network by more than {TOLERANCE:g}'
+    elif 2 * agreement.same < agreement.images:
+        wrong = 'it names the class that the network names for fewer than half of the photos'
+    if wrong:
+        print(f'error: {FLAGS.output}: not written, for {wrong}', file=sys.stderr)
         sys.exit(1)
 
 
 def _open_split(split):
     """Opens train or validation, as the run divided its data; also the folder of what it found."""
-    if FLAGS['dataset'].present:
+    run = None if FLAGS.model_file else saved_networks.run()
+    if not run or not saved_networks.has_own_data(run):
         return splits.open_source(split), None
-    opened = splits.open_source(saved_networks.own_split(saved_networks.run(), split))
+    opened = splits.open_source(saved_networks.own_split(run, split))
     return opened, saved_networks.folder_of_run()
 
 

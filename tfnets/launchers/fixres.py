@@ -48,6 +48,11 @@ def check():
     finetuning_flags.check()
     if FLAGS.high_resolution and not FLAGS.epochs:
         raise InputError('--high_resolution: nothing to compare with, for --epochs=0')
+    if FLAGS.high_resolution and FLAGS.schedule in ('steps', 'wave'):
+        raise InputError(
+            f'--high_resolution, --schedule={FLAGS.schedule}: that training has a length of its '
+            'own, which the epochs of this schedule do not fit; take cosine, or leave it out'
+        )
     if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
         raise InputError(
             '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
@@ -68,6 +73,8 @@ def main():
     opened = splits.open_all()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
+    asked = {plan.resolution, *plan.resolutions}
+    objects.check_sizes(network, asked | {plan.test_resolution} - {'sigma', 'validation'})
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
         inputs = splits.inputs(opened)

@@ -248,6 +248,22 @@ def course(prefix=''):
     return Course(FLAGS[f'{prefix}epochs'].value, optimizer(prefix), schedule(prefix))
 
 
+def check_sizes(network, resolutions):
+    """Refuses images that a network cannot take, as too small ones, before anything is done.
+
+    Args:
+        network: keras.Model.
+        resolutions: iterable of the images' sides in pixels.
+    """
+    from tfnets.analysis import flops
+
+    for pixels in sorted(resolutions):
+        try:
+            flops.cost(network, pixels)
+        except InputError as error:
+            raise InputError(f'{network.name} at {pixels} px: {error}; take another size') from None
+
+
 def describe(folder, network, made_strategy):
     """Writes what the run is made of into run.json; returns the head of its report."""
     import keras

@@ -16,7 +16,7 @@ from absl import flags
 from tfnets.data.image_files import IMAGE_SUFFIXES, find_images, printable
 from tfnets.errors import InputError
 from tfnets.files import replacing
-from tfnets.launchers import app, saved_networks
+from tfnets.launchers import app, objects, saved_networks
 
 FLAGS = flags.FLAGS
 
@@ -57,6 +57,7 @@ def main(arguments):
     saved = saved_networks.find()
     network = saved.load()
     line = preprocessing.parse(saved.preprocessing, FLAGS.resolution or saved.resolution)
+    objects.check_sizes(network, [line.resolution])
     names = saved.names(network)
     paths, missing = find_images(arguments)
     for argument in missing:

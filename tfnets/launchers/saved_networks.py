@@ -1,10 +1,12 @@
 """Which saved network a command means: that of a run, of a phase of it, or a file."""
 
 import dataclasses
+import os
 import pathlib
 
 from absl import flags, logging
 
+from tfnets.data.folder_layout import is_folder
 from tfnets.errors import InputError
 from tfnets.files import read_json
 
@@ -109,8 +111,9 @@ def find():
         InputError: if there is none.
     """
     if 'model_file' in FLAGS and FLAGS.model_file:
-        if FLAGS.run_dir:
-            raise InputError('--model_file, --run_dir: expected one of them, got both')
+        for name in ('run_dir', 'phase', 'checkpoint'):
+            if FLAGS[name].present:
+                raise InputError(f'--model_file, --{name}: expected one of them, got both')
         path = pathlib.Path(FLAGS.model_file)
         if not path.is_file():
             raise InputError(f'--model_file={path}: there is no such file')
@@ -147,21 +150,28 @@ def run():
     return read_json(folder_of_run() / 'run.json')
 
 
+def has_own_data(run):
+    """Whether no data set is named but the run's own, however its folder is written.
+
+    Args:
+        run: what stands in its run.json.
+    """
+    both = FLAGS.dataset, run['flags']['dataset']
+    if not FLAGS['dataset'].present or both[0] == both[1]:
+        return True
+    places = set(map(os.path.realpath, both))
+    return all(map(is_folder, both)) and len(places) == 1
+
+
 def take_data_flags(run):
     """Gives the flags of the data the run's values, unless another data set is named.
 
     Args:
         run: what stands in its run.json.
-
-    Returns:
-        Whether the data are the run's.
     """
-    if FLAGS['dataset'].present:
-        return False
-    for name in ('dataset', 'data_dir', 'cache', 'cache_dir'):
+    for name in ('dataset', 'data_dir', 'cache', 'cache_dir') if has_own_data(run) else ():
         if not FLAGS[name].present and name in run['flags']:
             FLAGS[name].value = run['flags'][name]
-    return True
 
 
 def own_split(run, split):

@@ -105,6 +105,11 @@ def sound(opened, training, folder=None):
     bad = found['damaged']
     if not bad:
         return opened
+    if len(bad) == len(opened):
+        raise InputError(
+            f'{opened.name}, {opened.split}: none of the {len(bad)} files decodes ({few(bad)}); '
+            'expected image files'
+        )
     if not training and not FLAGS.skip_damaged:
         raise InputError(
             f'{opened.name}, {opened.split}: {len(bad)} of {len(opened)} files do not decode or '

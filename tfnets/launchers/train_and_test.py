@@ -88,6 +88,7 @@ def _main(launcher):
     opened = splits.open_all()
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
+    objects.check_sizes(network, {plan.resolution, *plan.test_resolutions})
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
         inputs = splits.inputs(opened)

@@ -72,6 +72,28 @@ def tensors_of(structure):
     return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
 
 
+def operations(graph, prefix='', seen=None):
+    """Lists all operations but inputs once, layers or not, those of models inside in their place.
+
+    Args:
+        graph: what `functional` answered.
+
+    Returns:
+        List of pairs: name, in a model inside the model 'model/operation', and keras.Operation.
+    """
+    seen = set() if seen is None else seen
+    found = []
+    for operation in graph.operations:
+        name = prefix + operation.name
+        inner = functional(operation)
+        if inner is not None:
+            found += operations(inner, f'{name}/', seen)
+        elif id(operation) not in seen and not isinstance(operation, keras.layers.InputLayer):
+            seen.add(id(operation))
+            found.append((name, operation))
+    return found
+
+
 def flatten(model):
     """Lists the calls of a model, without computing anything.
 

@@ -87,8 +87,7 @@ def keras_application(name, num_classes=1000, *, weights=None, new_head=False):
         num_classes: size of the output.
         weights: None (random), 'imagenet' (Keras downloads them), or the path of a file: the
             `.weights.h5` of Keras 3 or the older `.h5` of this very network of keras.applications,
-            or a whole model of the same layers as `.keras`. How such a model scaled its pixels is
-            not taken over.
+            or a whole model of the same layers as `.keras`.
         new_head: whether the classifier stays random, so that the weights may be those of another
             number of classes.
 

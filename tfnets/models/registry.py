@@ -278,6 +278,8 @@ def resolution(name, **options):
         from tfnets.models import keras_applications
 
         return keras_applications.resolution(name.removeprefix(KERAS_PREFIX))
+    if options.get('stem') in ('cifar', 'cifar_pool'):
+        return 32
     if MODELS[name].config is None:
         return MODELS[name].resolution
     return config(name, **options).resolution

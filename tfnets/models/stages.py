@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tfnets.errors import InputError
-from tfnets.models import roles
+from tfnets.models import graphs, roles
 
 # What a transform may pass on its way to the convolutions that it is merged into: these do the same
 # to every channel, so that it does not matter which comes first.
@@ -126,7 +126,7 @@ def _is_linear(layer):
 
 
 def _consumers(network, layer):
-    """The layers of a network that read a layer's output, each once however often it is called."""
+    """What in a network reads a layer's output, each once however often: x + y is no layer."""
 
     def reads(reader):
         return any(
@@ -135,7 +135,8 @@ def _consumers(network, layer):
             for tensor in node.input_tensors
         )
 
-    return [reader for reader in roles.flat_layers(network) if reads(reader)]
+    operations = graphs.operations(graphs.functional_of(network))
+    return [reader for _, reader in operations if reads(reader)]
 
 
 # Bridges: a widening and a narrowing between two stages.

@@ -57,9 +57,11 @@ def load(model, path, *, new_head=False, name=None, layout=None):
     else:
         known = ', '.join((*_KERAS_SUFFIXES, *_TORCH_SUFFIXES))
         raise InputError(f'{path}: expected a file of weights that ends in one of {known}')
+    statistics = _pixel_statistics(path) if path.endswith('.keras') else None
     _place(tensors, places, model, new_head, path, name)
-    if path.endswith('.keras'):
-        _normalise_as(path, model)
+    for layer in model.layers if statistics else ():
+        if isinstance(layer, PixelScaling):
+            layer.normalise_by(*statistics)
 
 
 def copy(source, model, *, new_head=False, name=None, origin='the source'):
@@ -201,7 +203,7 @@ def _tensors_of_keras_3(file):
         # The second name is that of TensorFlow 2.13 to 2.15.
         ours = root in ('layers', '_layer_checkpoint_dependencies')
         if isinstance(item, h5py.Dataset) and ours and 'seed_generator' not in rest:
-            tensors[rest] = item[()]
+            tensors[rest] = np.asarray(item[()])
 
     file.visititems(take)
     return tensors
@@ -248,7 +250,7 @@ def _layers_of_keras_2(file):
     names = [_text(name) for key in listed for name in group.attrs[key]]
     weights = {name: group[name].attrs.get('weight_names', ()) for name in names}
     return [
-        (name, [group[name][weight][()] for weight in weights[name]])
+        (name, [np.asarray(group[name][weight][()]) for weight in weights[name]])
         for name in names
         if len(weights[name])
     ]
@@ -277,14 +279,25 @@ def _text(name):
     return name.decode() if isinstance(name, bytes) else name
 
 
-def _normalise_as(path, model):
-    """Gives a model the statistics that the network of a .keras file normalises pixels by."""
-    with zipfile.ZipFile(path) as archive:
-        listed = json.loads(archive.read('config.json'))['config'].get('layers', ())
-    theirs = [layer['config'] for layer in listed if layer['class_name'] == 'PixelScaling']
-    ours = [layer for layer in model.layers if isinstance(layer, PixelScaling)]
-    if theirs and ours and theirs[0].get('mean'):
-        ours[0].normalise_by(theirs[0]['mean'], theirs[0]['deviation'])
+def _pixel_statistics(path):
+    """Mean and deviation that the network of a .keras file normalises pixels by, if of its own."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            listed = json.loads(archive.read('config.json'))['config'].get('layers', ())
+        scaling = [layer['config'] for layer in listed if layer['class_name'] == 'PixelScaling']
+        if not scaling or not scaling[0].get('mean'):
+            return None
+        found = np.asarray([scaling[0]['mean'], scaling[0]['deviation']], np.float64)
+    except Exception as error:  # whatever a damaged description leads to
+        raise InputError(
+            f'{path}: no description of a network that Keras wrote ({error})'
+        ) from None
+    if found.shape != (2, 3) or not np.isfinite(found).all() or not (found[1] > 0).all():
+        raise InputError(
+            f'{path}: it normalises pixels by mean and deviation {found.tolist()}; expected three '
+            'numbers of each, deviations above 0'
+        )
+    return found.tolist()
 
 
 # PyTorch files.

@@ -179,13 +179,17 @@ class _Recipe:
     def training(self, name, objective, pixels, epochs):
         """Training from scratch (or nothing at all, for a network that comes trained)."""
         plan = self._plan
+        schedule = plan.training.schedule
+        if epochs != plan.training.epochs:  # the same share of it is warm-up
+            share = schedule.warmup / plan.training.epochs
+            schedule = dataclasses.replace(schedule, warmup=share * epochs)
         return Phase(
             name,
             objective,
             self._inputs.training(pixels, 'train'),
             epochs,
             plan.training.optimizer,
-            plan.training.schedule,
+            schedule,
             validation=self._inputs.tests('validation', pixels),
             evaluate_every=plan.evaluate_every,
         )

@@ -183,13 +183,23 @@ def restore_best(folder, modules):
 
     Returns:
         The step of it, or None if no best was kept; then nothing is changed.
+
+    Raises:
+        InputError: if it cannot be read.
     """
     best = cluster.agreed(read_json(folder / 'best' / 'best.json'))
     if best is None:
         return None
     path = folder / 'best' / f'step-{best["step"]}'
     checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
-    checkpoint.read(str(path)).assert_existing_objects_matched()
+    try:
+        checkpoint.read(str(path)).assert_existing_objects_matched()
+    except _UNREADABLE as error:
+        reason = ' '.join(str(error).split())
+        raise InputError(
+            f'{path}: the best network of this phase cannot be read ({reason}); if the phase is at '
+            'work, which replaces it, try again; else take the last one (--checkpoint=last)'
+        ) from None
     return best['step']
 
 
