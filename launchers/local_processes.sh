@@ -26,7 +26,7 @@ for ((index = processes - 1; index >= 0; index--)); do
     gpu=$(sed -n "$((index + 1))p" <<<"$gpus")
     TF_CONFIG="{\"cluster\": {\"worker\": [$workers]}, \"task\": {\"type\": \"worker\", \"index\": $index}}" \
         CUDA_VISIBLE_DEVICES=$gpu \
-        python -m "tfnets.launchers.$launcher" --strategy=multi_worker "$@" &
+        python -m "tfnets.launchers.$launcher" "$@" --strategy=multi_worker &
     started+=($!)
 done
 

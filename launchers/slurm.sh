@@ -20,7 +20,9 @@ launcher=$1
 shift
 
 # The tasks find each other through what SLURM says to each of them.
-srun --kill-on-bad-exit=0 --distribution=block python -m "tfnets.launchers.$launcher" --strategy=multi_worker "$@"
+# Not every srun takes the number of cores from sbatch.
+srun --kill-on-bad-exit=0 --distribution=block --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+    python -m "tfnets.launchers.$launcher" "$@" --strategy=multi_worker
 code=$?
 [ "$code" -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit "$code"

@@ -12,7 +12,9 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -uo pipefail
-srun --ntasks=1 python -m tfnets.launchers.compound_scaling --mode=search --trial="$SLURM_ARRAY_TASK_ID" "$@"
+# The last --mode counts, behind that of a flagfile.
+srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+    python -m tfnets.launchers.compound_scaling "$@" --mode=search --trial="$SLURM_ARRAY_TASK_ID"
 code=$?
 [ "$code" -eq 75 ] && scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 exit "$code"

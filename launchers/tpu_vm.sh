@@ -8,4 +8,4 @@ set -euo pipefail
 launcher=$1
 shift
 pip show -q tensorflow-tpu 2>/dev/null || pip install tensorflow-tpu -f https://storage.googleapis.com/libtpu-tf-releases/index.html
-exec python -m "tfnets.launchers.$launcher" --strategy=tpu --tpu=local --precision=mixed_bfloat16 "$@"
+exec python -m "tfnets.launchers.$launcher" --precision=mixed_bfloat16 "$@" --strategy=tpu --tpu=local

@@ -98,6 +98,11 @@ def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expe
         (['--mode=compare', '--last_validations=9'], '--last_validations=9: compare has 8'),
         (['--mode=compare', '--stop_after_validations=1'], '--stop_after_validations: of one run'),
         (['--mode=compare', '--model=resnet50'], '--model=resnet50: it has no compound scaling'),
+        (['--mode=compare', '--trial=0', '--overwrite'], '--overwrite, --trial: each job'),
+        (
+            ['--mode=scale', '--phi=2', f'--candidates={SIX}', '--overwrite'],
+            '--overwrite, --mode=scale: it would delete a search',
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
@@ -147,6 +152,9 @@ def test_one_trial_is_an_ordinary_run(launch, tmp_path):
     other = launch('compound_scaling', *flags, '--learning_rate=1')
     assert other.returncode == 2
     assert '--learning_rate was 0.001, is 1.0' in other.stderr
+    longer = launch('compound_scaling', *flags, '--compare_epochs=7')
+    assert longer.returncode == 2
+    assert 'compare.mbconv_c.seed4: a trial of' in longer.stderr
 
 
 def test_classes_are_those_of_a_trial_that_was_finished(tmp_path, monkeypatch):

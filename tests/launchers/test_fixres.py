@@ -245,6 +245,8 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
         (['--finetune_schedule=plateau', '--finetune_drop_every=5'], '--finetune_drop_every=5.0'),
         (['--ema=1'], '0.9999'),
         (['--epochs=2', '--warmup_epochs=2'], 'less than'),
+        (['--high_resolution', '--schedule=steps'], '--high_resolution, --schedule=steps: that'),
+        (['--model=keras:InceptionV3', '--resolutions=64'], 'at 64 px: '),
         (['--alpha=2', '--model=keras:MobileNetV2'], '--alpha'),
         (['--model=bl_resnet50', '--alpha=3'], '--model=bl_resnet50: alpha must divide'),
     ],

@@ -332,6 +332,7 @@ def test_report_of_several_runs_leaves_out_those_without_metrics(run, stopped, l
         ('predict', ['--run_dir={run}', '{empty}/*.jpg'], '{empty}/*.jpg: no images found'),
         ('predict', ['--run_dir={run}', '--format=xml', 'x.jpg'], 'xml'),
         ('predict', ['--run_dir={run}', '--model_file=x.keras', 'x.jpg'], 'got both'),
+        ('predict', ['--model_file=x.keras', '--phase=train', 'x.jpg'], '--model_file, --phase'),
         ('predict', ['--model_file={empty}/x.keras', 'x.jpg'], 'no such file'),
         ('predict', ['--model_file={lonely}', '{lonely}'], 'inputs.json: expected a file'),
         ('export', ['--run_dir={run}'], '--format: expected saved_model'),
@@ -354,6 +355,9 @@ def test_report_of_several_runs_leaves_out_those_without_metrics(run, stopped, l
         ),
         ('report', [], '--run_dir: expected'),
         ('report', ['--run_dir={empty}'], 'no run in it'),
+        ('report', ['--run_dir={search}'], 'a search of compound scaling; name one of its runs'),
+        ('evaluate', ['--run_dir={search}'], '/trials/NAME'),
+        ('preact_resnet', ['--run_dir={run}'], 'holds a run of fixres, not of preact_resnet'),
     ],
 )
 def test_bad_input_is_one_clear_line(run, stopped, launch, tmp_path, name, flags, text):
@@ -361,6 +365,9 @@ def test_bad_input_is_one_clear_line(run, stopped, launch, tmp_path, name, flags
     lonely = tmp_path / 'lonely.keras'
     lonely.write_bytes(b'nothing')
     places = {'run': run, 'stopped': stopped[0], 'empty': tmp_path / 'empty', 'lonely': lonely}
+    places['search'] = tmp_path / 'search'
+    places['search'].mkdir()
+    (places['search'] / 'run.json').write_text('{"launcher": "compound_scaling"}')
     refused = launch(name, *(flag.format(**places) for flag in flags))
     assert refused.returncode == 2, refused.stderr
     assert text.format(**places) in refused.stderr

@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -195,6 +197,52 @@ def test_a_keras_file_with_bytes_overwritten_is_refused_or_whole(place, tmp_path
     else:  # those bytes meant nothing
         expected = model.weights
     for variable, value in zip(loaded.weights, expected, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+@pytest.mark.parametrize(
+    ('value', 'reason'),
+    [(b'text', '1 of another shape'), (h5py.Empty('f4'), '1 of another shape')],
+    ids=['text', 'empty'],
+)
+def test_what_is_no_array_in_a_keras_file_is_refused_by_name(value, reason, tmp_path):
+    path = tmp_path / 'x.weights.h5'
+    thin_resnet().save_weights(path)
+    with h5py.File(path, 'a') as file:
+        del file['layers/dense/vars/1']
+        file['layers/dense/vars/1'] = value
+    with pytest.raises(InputError, match=rf'{reason} \(classifier/bias'):
+        weights.load(thin_resnet(), path)
+
+
+@pytest.mark.parametrize('change', ['gone', 'no deviation', 'two numbers'])
+def test_a_network_whose_description_is_damaged_leaves_the_model_as_it_was(change, tmp_path):
+    source = randomized(thin_resnet())
+    source.layers[1].normalise_by((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    source.save(tmp_path / 'whole.keras')
+    with (
+        zipfile.ZipFile(tmp_path / 'whole.keras') as whole,
+        zipfile.ZipFile(tmp_path / 'damaged.keras', 'w') as damaged,
+    ):
+        for name in whole.namelist():
+            data = whole.read(name)
+            if name == 'config.json':
+                if change == 'gone':
+                    continue
+                found = json.loads(data)
+                (scaling,) = (
+                    layer['config']
+                    for layer in found['config']['layers']
+                    if layer['class_name'] == 'PixelScaling'
+                )
+                scaling['deviation'] = None if change == 'no deviation' else [0.4, 0.5]
+                data = json.dumps(found)
+            damaged.writestr(name, data)
+    model = thin_resnet()
+    before = [variable.numpy() for variable in model.weights]
+    with pytest.raises(InputError, match='damaged.keras: '):
+        weights.load(model, tmp_path / 'damaged.keras')
+    for variable, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 

@@ -39,6 +39,7 @@ class Arm:
         mean: of top1.
         deviation: sample standard deviation of top1; None with one seed.
         binomial: standard error of one network's top1, the largest among them.
+        top5: mean share with the right answer among the first five; None for ten classes or fewer.
         epochs: mean over the seeds.
         minutes: mean over the seeds.
     """
@@ -49,6 +50,7 @@ class Arm:
     mean: float
     deviation: float | None
     binomial: float
+    top5: float | None
     epochs: float
     minutes: float
 
@@ -122,6 +124,7 @@ def summarize(rows):
 
 def _summary(name, rows):
     top1 = [row.evaluation.top1 for row in rows]
+    top5 = [row.evaluation.top5 for row in rows]
     return Arm(
         name,
         seeds=[row.seed for row in rows],
@@ -129,6 +132,7 @@ def _summary(name, rows):
         mean=statistics.fmean(top1),
         deviation=statistics.stdev(top1) if len(top1) > 1 else None,
         binomial=max(row.evaluation.top1_error for row in rows),
+        top5=None if None in top5 else statistics.fmean(top5),
         epochs=statistics.fmean(row.epochs for row in rows),
         minutes=statistics.fmean(row.minutes for row in rows),
     )
@@ -306,7 +310,9 @@ def _markdown(outcome, plan, head, arms, comparisons):
 
 
 def _table_of_arms(arms, plan):
-    rows = [['network', 'top-1 (%)', '± is', 'each seed (%)', 'epochs', 'minutes']]
+    top5 = all(arm.top5 is not None for arm in arms)
+    head = ['network', 'top-1 (%)', '± is', 'each seed (%)', *['top-5 (%)'] * top5]
+    rows = [[*head, 'epochs', 'minutes']]
     for arm in arms:
         several = arm.deviation is not None
         error = arm.deviation if several else arm.binomial
@@ -319,6 +325,7 @@ def _table_of_arms(arms, plan):
                     f'{seed}: {100 * top1:.2f}'
                     for seed, top1 in zip(arm.seeds, arm.top1, strict=True)
                 ),
+                *([f'{100 * arm.top5:.2f}'] if top5 else []),
                 f'{arm.epochs:.4g}',
                 f'{arm.minutes:.1f}',
             ]

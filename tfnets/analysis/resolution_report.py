@@ -146,12 +146,15 @@ def _markdown(outcome, plan, head, results):
 
 
 def _table(results):
-    rows = [['network', 'tested at (px)', 'top-1 (%)', 'balanced (%)', 'loss', 'photos', 'minutes']]
+    top5 = any('top5' in result for result in results)
+    head = ['network', 'tested at (px)', 'top-1 (%)', *['top-5 (%)'] * top5]
+    rows = [[*head, 'balanced (%)', 'loss', 'photos', 'minutes']]
     rows += [
         [
             r['name'],
             str(r['resolution']),
             f'{100 * r["top1"]:.2f} ± {100 * r["top1_error"]:.2f}',
+            *([f'{100 * r["top5"]:.2f}'] if top5 else []),
             f'{100 * r["balanced"]:.2f}',
             f'{r["loss"]:.4f}',
             str(r['examples']),

@@ -162,8 +162,8 @@ def table(records):
     Accuracies are those of one phase, which is named: the run's network, or the latest so far.
     """
     lines = [
-        '| run | model | parameters | multiply-adds (M) | epochs | minutes | phase '
-        '| best validation top-1 (%) | last (%) | test top-1 (%) |',
+        '| run | model | parameters | multiply-adds (M) | epochs, all phases | minutes, all phases '
+        '| phase | best validation top-1 (%) | last (%) | test top-1 (%) |',
         '|---|---|---:|---:|---:|---:|---|---:|---:|---:|',
     ]
     for name, record in zip(names(records), records, strict=True):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfnets.data.source import Source
 from tfnets.errors import InputError
+from tfnets.locks import lock
 
 MEMORY_LIMIT = 8 * 2**30
 
@@ -59,8 +60,8 @@ def on_disk(source, cache_dir):
     folder = pathlib.Path(cache_dir).expanduser() / name
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(f'{folder}.lock', 'a+') as lock:  # processes that share it fill it once
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(f'{folder}.lock', 'a+') as file:  # processes that share it fill it once
+            lock(file, fcntl.LOCK_EX)
             for left_by_a_kill in folder.parent.glob(f'.{folder.name}.*'):
                 shutil.rmtree(left_by_a_kill)
             if not folder.exists():

@@ -49,9 +49,9 @@ def sums(image):
     """
     # The squares of a column of 16384 pixels fit into 32 bits, which are faster to add up.
     values = tf.cast(image, tf.int32)
-    sums = [tf.reduce_sum(tf.cast(tf.reduce_sum(v, 0), tf.int64), 0) for v in (values, values**2)]
-    count = tf.size(image, tf.int64) // 3
-    return tf.stack([tf.fill([3], count), *sums])
+    columns = [tf.reduce_sum(each, 0) for each in (values, values**2)]
+    totals = [tf.reduce_sum(tf.cast(column, tf.int64), 0) for column in columns]
+    return tf.stack([tf.fill([3], tf.size(image, tf.int64) // 3), *totals])
 
 
 def of_sums(parts):

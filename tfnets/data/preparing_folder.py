@@ -4,13 +4,13 @@ What is done is noted in a hidden folder in it, which goes when the data set is 
 TensorFlow.
 """
 
-import fcntl
 import pathlib
 import re
 import shutil
 
 from tfnets.errors import InputError
 from tfnets.files import read_json, replacing, write_json
+from tfnets.locks import lock
 
 VERSION = '1.0.0'
 METADATA = 'metadata.json'  # Written last: a folder that has it is finished.
@@ -110,13 +110,11 @@ class Folder:
     def _lock(self):
         """Holds the folder until the process ends, however it ends."""
         self.notes.mkdir(parents=True, exist_ok=True)
-        self._held = open(self.notes / 'lock', 'w')  # noqa: SIM115
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        self._held = open(self.notes / 'lock', 'a+')  # noqa: SIM115
+        if not lock(self._held):
             raise InputError(
                 f'{self.path}: another process is preparing it; wait, or name another --output_dir'
-            ) from None
+            )
 
     def _empty(self):
         """Deletes all but the lock; a kill in between leaves a folder that is not finished."""

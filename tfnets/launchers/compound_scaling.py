@@ -111,10 +111,11 @@ flags.DEFINE_bool(
 flags.adopt_module_key_flags(common_flags)
 flags.adopt_module_key_flags(finetuning_flags)
 
-# They say which trials there are and in what order, not what a trial is.
+# They say which trials there are and in what order, or what is asked of new ones.
 _CHANGEABLE = (
     *('mode', 'bases', 'candidates', 'grid_step', 'tolerance', 'finalists', 'halving'),
     *('alpha', 'beta', 'gamma', 'phi', 'seed', 'seeds', 'compare_seeds', 'scale_seeds'),
+    *('compare_epochs', 'final_epochs', 'scale_epochs'),
     *('last_validations', 'trials_at_once', 'trial', 'then_fixres'),
 )
 
@@ -148,6 +149,11 @@ def check():
 def _check_trial():
     if FLAGS.trial is None:
         return
+    if FLAGS.overwrite:
+        raise InputError(
+            '--overwrite, --trial: each job of an array would delete what others have trained; '
+            'empty the folder before, once'
+        )
     if len(FLAGS.mode) > 1:
         raise InputError(f'--trial={FLAGS.trial}: of which --mode? expected one of them')
     if FLAGS.halving and FLAGS.mode == ['search']:
@@ -191,6 +197,11 @@ def make_plan():
         raise InputError('--phi: expected by how much to scale, above 0, as 4')
     if 'scale' in FLAGS.mode and not (plan.coefficients or plan.candidates):
         raise InputError('--alpha, --beta, --gamma: expected them, or --candidates to search')
+    if FLAGS.overwrite and not ('search' in FLAGS.mode or plan.coefficients):
+        raise InputError(
+            f'--overwrite, --mode={",".join(FLAGS.mode)}: it would delete a search that is in the '
+            'folder and not search anew; name another folder'
+        )
     return plan
 
 
@@ -315,7 +326,7 @@ def _all(plan, runs, folder):
     """Runs the stages of --mode, writes the report; answers what went wrong, as a list of str."""
     stages, missing = scaling_stages.run(plan, runs, FLAGS.mode)
     if not stages:
-        return list(map(str, missing))
+        return list(map(str, missing)) or [f'--mode={",".join(FLAGS.mode)}: nothing to do']
     chosen = [compound_scaling.trials_of(*pair) for pair in compound_scaling.tested(stages, plan)]
     tested, failed = runs.test(sum(chosen, []))
     tuned, untuned = _fine_tune(runs, stages)

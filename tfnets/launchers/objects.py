@@ -28,18 +28,21 @@ def strategy(precision='float32'):
         app.keep_quiet()
     replicas = made.num_replicas_in_sync
     pipeline.replica_batch(FLAGS.batch_size, replicas)
-    if FLAGS.sync_batch_norm and replicas > 1 and xla():
+    if FLAGS.sync_batch_norm and replicas > 1 and FLAGS.xla:
         raise InputError(
-            '--sync_batch_norm: XLA cannot compile what several devices do together; take --noxla'
+            '--sync_batch_norm, --xla: XLA cannot compile what several devices do together; '
+            'expected one of them'
         )
     return made
 
 
 def xla():
-    """Whether to compile: --xla, or else on GPUs only."""
+    """Whether to compile: --xla, or else on GPUs only, and not with --sync_batch_norm."""
     from tfnets.training import distribution
 
-    return distribution.default_xla() if FLAGS.xla is None else FLAGS.xla
+    if FLAGS.xla is None:
+        return distribution.default_xla() and not FLAGS.sync_batch_norm
+    return FLAGS.xla
 
 
 def trainer(folder, made_strategy):
@@ -103,7 +106,6 @@ def normalising(build, source, folder=None):
         folder: of the run, where the statistics are kept; None to measure them each time.
     """
     from tfnets.data import pixel_statistics
-    from tfnets.models import layers
 
     path = folder / 'pixels.json' if folder else None
     known = read_json(path) if path else None
@@ -116,17 +118,24 @@ def normalising(build, source, folder=None):
 
     def build_for(seed=None):
         network = build(seed)
-        scaling = [layer for layer in network.layers if isinstance(layer, layers.PixelScaling)]
-        # One of mode 'none' leaves the scaling to layers of keras.applications' own.
-        if not scaling or scaling[0].mode == 'none':
-            raise InputError(
-                f'--pixel_statistics=training: {FLAGS.model} scales pixels in a way of its own; '
-                'take --pixel_statistics=imagenet, which leaves it as it is'
-            )
-        scaling[0].normalise_by(**known)
+        pixel_scaling(network).normalise_by(**known)
         return network
 
     return build_for
+
+
+def pixel_scaling(network):
+    """The layer by which a network can be made to normalise pixels; refuses one without."""
+    from tfnets.models import layers
+
+    found = [layer for layer in network.layers if isinstance(layer, layers.PixelScaling)]
+    # One of mode 'none' leaves the scaling to layers of keras.applications' own.
+    if not found or found[0].mode == 'none':
+        raise InputError(
+            f'--pixel_statistics=training: {FLAGS.model} scales pixels in a way of its own; '
+            'take --pixel_statistics=imagenet, which leaves it as it is'
+        )
+    return found[0]
 
 
 def _rounded(numbers):

@@ -2,14 +2,11 @@
 
 A run that is at work is claimed by a lock on a file, which its process holds as long as it lives,
 even where the launcher that started it is gone. So no two processes train the same run, and a claim
-never outlives its process. Hosts that share a folder need locks that hold between them: flock on a
-local disk, on NFS version 4 (or 3 with its lock daemon; not mounted with nolock or local_lock), on
-Lustre mounted with flock.
+never outlives its process.
 """
 
 import ctypes
 import dataclasses
-import fcntl
 import os
 import pathlib
 import signal
@@ -22,6 +19,7 @@ from absl import logging
 
 from tfnets.errors import InputError, Preempted
 from tfnets.launchers import app
+from tfnets.locks import lock
 from tfnets.training import preemption
 
 _POLL_SECONDS = 0.5
@@ -162,12 +160,10 @@ class Pool:
     def _claim(self, job):
         """An open file whose lock is a claim; None where somebody else has it."""
         file = open(self._claims / job.name, 'a+')  # noqa: SIM115 - held by the process
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+        if lock(file):
+            return file
+        file.close()
+        return None
 
 
 class _News:

@@ -11,7 +11,7 @@ from absl import flags, logging
 
 from tfnets.errors import InputError
 from tfnets.files import write_text
-from tfnets.launchers import app
+from tfnets.launchers import app, saved_networks
 
 FLAGS = flags.FLAGS
 
@@ -28,6 +28,7 @@ def check():
     for folder in FLAGS.run_dir:
         if not (pathlib.Path(folder) / 'run.json').exists():
             raise InputError(f'--run_dir={folder}: there is no run in it (no run.json)')
+        saved_networks.refuse_search(pathlib.Path(folder))
     if not FLAGS.output_dir and len(set(FLAGS.run_dir)) > 1:
         raise InputError('--output_dir: expected a folder for the report of several runs')
 

@@ -16,6 +16,7 @@ from tfnets import __version__
 from tfnets.errors import InputError
 from tfnets.files import copy, read_json, write_json, write_text
 from tfnets.launchers import common_flags
+from tfnets.locks import lock
 from tfnets.training import cluster
 
 
@@ -36,6 +37,11 @@ def locate(launcher, values, changeable=()):
     asked = _identity(as_text(values), changeable)
     folder = pathlib.Path(values.get('run_dir') or _default_folder(launcher, asked, values))
     run = read_json(folder / 'run.json')
+    if run and run['launcher'] != launcher:
+        raise InputError(
+            f'--run_dir={folder} holds a run of {run["launcher"]}, not of {launcher}; name another '
+            'folder'
+        )
     if run and not values.get('overwrite'):
         _check_same(folder, _identity(run['flags'], changeable), asked)
     if not run and folder.exists() and any(map(_is_foreign, folder.iterdir())):
@@ -67,12 +73,10 @@ def occupy(folder, launcher, values):
 
 def _occupy(folder, launcher, values):
     file = _open_lock(folder)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock(file):
         raise InputError(
             f'--run_dir={folder}: another process is running there; wait, or name another folder'
-        ) from None
+        )
     if values.get('overwrite'):
         _empty(folder)
     _write_start(folder, launcher, values)
@@ -115,17 +119,16 @@ def share(folder, launcher, values, changeable=(), part=None):
         occupy(folder, launcher, whole)
     file = _open_lock(folder)
     while read_json(folder / 'run.json') is None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock(file):
             _write_start(folder, launcher, whole)
             is_first = True
-        except BlockingIOError:  # somebody else is making it
+        else:  # somebody else is making it
             time.sleep(0.05)
-    fcntl.flock(file, fcntl.LOCK_SH)
+    lock(file, fcntl.LOCK_SH)
     locate(launcher, {**values, 'run_dir': folder, 'overwrite': False}, changeable)
     if not is_first and values.get(part) is None:
         with open(folder / '.starts', 'a+') as starts:
-            fcntl.flock(starts, fcntl.LOCK_EX)
+            lock(starts, fcntl.LOCK_EX)
             _write_start(folder, launcher, whole)
 
 

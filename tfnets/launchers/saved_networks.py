@@ -142,7 +142,18 @@ def folder_of_run():
     folder = pathlib.Path(FLAGS.run_dir)
     if not (folder / 'run.json').exists():
         raise InputError(f'--run_dir={folder}: there is no run in it (no run.json)')
+    refuse_search(folder)
     return folder
+
+
+def refuse_search(folder):
+    """Refuses the folder of a search, which has no network of its own."""
+    if read_json(folder / 'run.json')['launcher'] == 'compound_scaling':
+        runs = sorted(path.parent for path in folder.glob('*/*/run.json'))
+        raise InputError(
+            f'--run_dir={folder}: a search of compound scaling; name one of its runs, as '
+            f'{runs[-1] if runs else folder / "trials" / "NAME"}'
+        )
 
 
 def run():

@@ -54,10 +54,10 @@ def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate,
 
 def launch(launcher):
     """Runs the launcher of that name."""
-    app.launch(lambda: _main(launcher), _check)
+    app.launch(lambda: _main(launcher), check)
 
 
-def _check():
+def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
     checks.model_and_input()
     checks.course('')
@@ -89,6 +89,8 @@ def _main(launcher):
     build = objects.network_builder(objects.num_classes(opened[0]), strategy)
     network = build()  # what cannot be built is found out before anything is written
     objects.check_sizes(network, {plan.resolution, *plan.test_resolutions})
+    if FLAGS.pixel_statistics == 'training':
+        objects.pixel_scaling(network)
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:
         inputs = splits.inputs(opened)

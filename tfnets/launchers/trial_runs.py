@@ -2,10 +2,12 @@
 
 import functools
 import itertools
+import os
 import statistics
 
 from absl import flags, logging
 
+from tfnets.errors import InputError
 from tfnets.files import read_json, remove, write_text
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
@@ -107,9 +109,19 @@ class TrialRuns:
         return Job(trial.name, 'training', 'classification', settings, is_done)
 
     def _is_trained(self, trial, rung):
+        self._check_length(trial)
         if (self.folder(trial) / 'report.md').exists():
             return True
         return 0 < rung <= len(_validations(self.folder(trial)))
+
+    def _check_length(self, trial):
+        """Refuses a trial that was begun with another number of epochs."""
+        run = read_json(self.folder(trial) / 'run.json')
+        if run and float(run['flags']['epochs']) != trial.epochs:
+            raise InputError(
+                f'{self.folder(trial)}: a trial of {run["flags"]["epochs"]} epochs, asked for '
+                f'{trial.epochs:g}; ask for as many, or name another --run_dir'
+            )
 
     def _run(self, jobs, wait=True):
         """Runs a Job for each trial; answers those that failed, with the reason."""
@@ -234,7 +246,8 @@ class TrialRuns:
             **_of_module(finetuning_flags),
             **_network(trial),
             'epochs': '0',
-            'weights': str(self.folder(trial) / 'model.keras'),
+            # The same text wherever the search is started from.
+            'weights': os.path.abspath(self.folder(trial) / 'model.keras'),
             'run_dir': str(folder),
         }
 
@@ -285,10 +298,11 @@ def score(folder, rung=0):
         ranking.Score.
     """
     last = _validations(folder)[: rung or None][-FLAGS.last_validations :]
+    whole = read_json(folder / 'phases' / 'train' / 'result.json')
     return ranking.Score(
         statistics.fmean(line['top1'] for line in last),
         last[-1]['examples'],
-        _minutes(folder, last[-1]['step']),
+        whole['minutes'] if whole and not rung else _minutes(folder, last[-1]['step']),
     )
 
 
@@ -297,7 +311,7 @@ def _validations(folder):
 
 
 def _minutes(folder, end):
-    """Of training up to a step."""
+    """Of training up to a step, by the lines of the log; with the tracing of each start."""
     seconds, before = 0.0, 0
     for line in read_metrics(folder):
         if line['split'] == 'train' and line['step'] <= end:
