@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 ALLOWED = {
     'models': {'models', 'errors'},
-    'data': {'data', 'errors', 'files'},
+    'data': {'data', 'errors', 'files', 'locks'},
     'training': {'training', 'data', 'models', 'errors', 'files'},
     'analysis': {'analysis', 'models', 'data', 'training', 'errors', 'files'},
     'recipes': {'recipes', 'training', 'data', 'models', 'analysis', 'errors', 'files'},

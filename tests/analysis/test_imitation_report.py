@@ -27,8 +27,8 @@ def plan(*, imitation=2, distillation=3, finetuning=0, seeds=(0,), baselines=Tru
     )
 
 
-def row(arm, top1, seed=0, phases=(), epochs=1.0, minutes=1.0, error=0.01):
-    evaluation = Evaluation(100, 1.5, top1, error, balanced=top1 - 0.01)
+def row(arm, top1, seed=0, phases=(), epochs=1.0, minutes=1.0, error=0.01, top5=None):
+    evaluation = Evaluation(100, 1.5, top1, error, balanced=top1 - 0.01, top5=top5)
     return Row(arm, seed, list(phases), epochs, minutes, evaluation)
 
 
@@ -94,14 +94,15 @@ def test_the_networks_of_an_arm_are_put_together():
     rows = [
         row('teacher', 0.9, seed=4, error=0.03),
         row('alone_as_long', 0.80, 0, epochs=6, minutes=2, error=0.02),
-        row('student', 0.7),
+        row('student', 0.7, 0, top5=0.9),
+        row('student', 0.7, 1, top5=0.8),
         row('alone_as_long', 0.82, 1, epochs=8, minutes=3, error=0.05),
         row('alone_as_long', 0.87, 2, epochs=10, minutes=7, error=0.04),
     ]
     teacher, student, alone = imitation_report.summarize(rows)
     assert (teacher.name, teacher.seeds, teacher.deviation) == ('teacher', [4], None)
     assert (teacher.mean, teacher.binomial) == (0.9, 0.03)
-    assert student.name == 'student'
+    assert (student.name, student.top5, teacher.top5) == ('student', pytest.approx(0.85), None)
     assert (alone.seeds, alone.top1) == ([0, 1, 2], [0.80, 0.82, 0.87])
     assert alone.mean == pytest.approx(0.83)
     # ((0.03 ** 2 + 0.01 ** 2 + 0.04 ** 2) / 2) ** 0.5

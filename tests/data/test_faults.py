@@ -236,6 +236,17 @@ def test_an_evaluation_without_damaged_photos_is_counted(
     assert found['damaged'] == source.ids[list(DAMAGED)].tolist()
 
 
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+@pytest.mark.parametrize('training', [True, False])
+def test_where_nothing_decodes_there_is_nothing_to_leave_out(
+    damaged_set, cache, training, skip_damaged
+):
+    skip_damaged(True)
+    source = load(damaged_set, cache).take(np.asarray(list(DAMAGED)))
+    with pytest.raises(InputError, match='train: none of the 7 files decodes'):
+        splits.sound(source, training=training)
+
+
 def test_a_stream_is_looked_through_once_and_the_run_keeps_to_it(
     damaged_set, skip_damaged, tmp_path, monkeypatch
 ):

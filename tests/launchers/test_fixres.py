@@ -32,6 +32,7 @@ def test_a_whole_run_writes_its_report(finished):
         report['results'][0]
     )
     assert (folder / 'report.md').read_text() in done.stdout
+    assert '| top-5 (%) |' in ' '.join(done.stdout.split())  # of 14 classes
     assert (folder / 'accuracy_by_resolution.png').read_bytes().startswith(b'\x89PNG')
 
 

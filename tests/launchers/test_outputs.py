@@ -253,14 +253,18 @@ def test_export_as_onnx(run, launch, tmp_path):
     assert (tmp_path / 'model.onnx.json').exists()
 
 
-def test_a_model_that_does_not_agree_is_not_left_behind(run, tmp_path):
-    code = """
+@pytest.mark.parametrize(
+    ('answer', 'reason'),
+    [('np.nan', 'not all of its probabilities are'), ('1 / 14', 'its probabilities differ')],
+)
+def test_a_model_that_does_not_agree_is_not_left_behind(run, tmp_path, answer, reason):
+    code = f"""
 import numpy as np
 from tfnets.analysis import export as formats
 from tfnets.launchers import app, export
 
 def wrong(path):
-    return lambda images: np.full((len(images), 14), np.nan, np.float32)
+    return lambda images: np.full((len(images), 14), {answer}, np.float32)
 
 formats.RUNNERS['saved_model'] = wrong
 app.launch(export.main, export.check)
@@ -268,7 +272,7 @@ app.launch(export.main, export.check)
     flags = [f'--run_dir={run}', '--format=saved_model', f'--output={tmp_path}/model']
     done = subprocess.run([sys.executable, '-c', code, *flags], capture_output=True, text=True)
     assert done.returncode == 1
-    assert 'not written, for its probabilities differ' in done.stderr
+    assert f'not written, for {reason}' in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -41,6 +41,7 @@ def test_a_whole_run_writes_its_report(finished):
     assert [stage['stage'] for stage in report['imitated']] == [1, 2, 3]
     assert report['deployed'] == 'distill.seed0'
     assert (folder / 'report.md').read_text() in done.stdout
+    assert '| top-5 (%) |' in ' '.join(done.stdout.split())  # of 14 classes
     for name in ('loss_by_epoch.png', 'accuracy_by_epoch.png'):
         assert (folder / name).read_bytes().startswith(b'\x89PNG')
 

@@ -39,9 +39,9 @@ class Arm:
         mean: of top1.
         deviation: sample standard deviation of top1; None with one seed.
         binomial: standard error of one network's top1, the largest among them.
-        top5: mean share with the right answer among the first five; None for ten classes or fewer.
         epochs: mean over the seeds.
         minutes: mean over the seeds.
+        top5: mean share with the right answer among the first five; None for ten classes or fewer.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Arm:
     mean: float
     deviation: float | None
     binomial: float
-    top5: float | None
     epochs: float
     minutes: float
+    top5: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
