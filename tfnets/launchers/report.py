@@ -26,9 +26,7 @@ def check():
     if not FLAGS.run_dir:
         raise InputError('--run_dir: expected the folder of a run, or several')
     for folder in FLAGS.run_dir:
-        if not (pathlib.Path(folder) / 'run.json').exists():
-            raise InputError(f'--run_dir={folder}: there is no run in it (no run.json)')
-        saved_networks.refuse_search(pathlib.Path(folder))
+        saved_networks.check_run(pathlib.Path(folder))
     if not FLAGS.output_dir and len(set(FLAGS.run_dir)) > 1:
         raise InputError('--output_dir: expected a folder for the report of several runs')
 

@@ -140,15 +140,16 @@ def folder_of_run():
         other = ' (or a file by --model_file)' if 'model_file' in FLAGS else ''
         raise InputError(f'--run_dir: expected the folder of a run{other}')
     folder = pathlib.Path(FLAGS.run_dir)
-    if not (folder / 'run.json').exists():
-        raise InputError(f'--run_dir={folder}: there is no run in it (no run.json)')
-    refuse_search(folder)
+    check_run(folder)
     return folder
 
 
-def refuse_search(folder):
-    """Refuses the folder of a search, which has no network of its own."""
-    if read_json(folder / 'run.json')['launcher'] == 'compound_scaling':
+def check_run(folder):
+    """Refuses a folder without a run, and that of a search, which has no network of its own."""
+    run = read_json(folder / 'run.json')
+    if run is None:
+        raise InputError(f'--run_dir={folder}: there is no run in it (no run.json)')
+    if run['launcher'] == 'compound_scaling':
         runs = sorted(path.parent for path in folder.glob('*/*/run.json'))
         raise InputError(
             f'--run_dir={folder}: a search of compound scaling; name one of its runs, as '

@@ -74,8 +74,9 @@ class TrialRuns:
 
         Raises:
             Preempted: after a SIGTERM; the same command goes on.
-            InputError: if it was not to wait.
+            InputError: if it was not to wait, or a trial was begun with other epochs.
         """
+        self._check_lengths(trials)
         logging.info(
             '%s: %d trials, %d of them finished before%s',
             trials[0].stage,
@@ -93,7 +94,9 @@ class TrialRuns:
 
         Raises:
             Unfinished: if some have neither been nor failed; names them.
+            InputError: if a trial was begun with other epochs.
         """
+        self._check_lengths(trials)
         done = [trial for trial in trials if self._is_trained(trial, rung)]
         failed = {trial: self._failures.get(trial.name) for trial in trials if trial not in done}
         missing = [trial.name for trial, reason in failed.items() if reason is None]
@@ -109,19 +112,19 @@ class TrialRuns:
         return Job(trial.name, 'training', 'classification', settings, is_done)
 
     def _is_trained(self, trial, rung):
-        self._check_length(trial)
         if (self.folder(trial) / 'report.md').exists():
             return True
         return 0 < rung <= len(_validations(self.folder(trial)))
 
-    def _check_length(self, trial):
-        """Refuses a trial that was begun with another number of epochs."""
-        run = read_json(self.folder(trial) / 'run.json')
-        if run and float(run['flags']['epochs']) != trial.epochs:
-            raise InputError(
-                f'{self.folder(trial)}: a trial of {run["flags"]["epochs"]} epochs, asked for '
-                f'{trial.epochs:g}; ask for as many, or name another --run_dir'
-            )
+    def _check_lengths(self, trials):
+        """Refuses trials that were begun with another number of epochs."""
+        for trial in trials:
+            run = read_json(self.folder(trial) / 'run.json')
+            if run and float(run['flags']['epochs']) != trial.epochs:
+                raise InputError(
+                    f'{self.folder(trial)}: a trial of {run["flags"]["epochs"]} epochs, asked for '
+                    f'{trial.epochs:g}; ask for as many, or name another --run_dir'
+                )
 
     def _run(self, jobs, wait=True):
         """Runs a Job for each trial; answers those that failed, with the reason."""

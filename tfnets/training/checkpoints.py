@@ -125,16 +125,23 @@ def restore_modules(folder, modules):
         InputError: if its last checkpoint cannot be read.
     """
     checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
-    try:
+    with _telling(
+        f'{folder}: the last checkpoint of this phase',
+        'bring it back, or delete that folder to train the phase again',
+    ):
         path = cluster.agreed(tf.train.latest_checkpoint(str(folder / 'checkpoints')))
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
         return int(path.rpartition('-')[2])
+
+
+@contextlib.contextmanager
+def _telling(what, advice):
+    """Says in one line what cannot be read, why, and what helps."""
+    try:
+        yield
     except _UNREADABLE as error:
         reason = ' '.join(str(error).split())
-        raise InputError(
-            f'{folder}: the last checkpoint of this phase cannot be read ({reason}); bring it '
-            'back, or delete that folder to train the phase again'
-        ) from None
+        raise InputError(f'{what} cannot be read ({reason}); {advice}') from None
 
 
 def check_frozen(folder, modules):
@@ -192,14 +199,12 @@ def restore_best(folder, modules):
         return None
     path = folder / 'best' / f'step-{best["step"]}'
     checkpoint = tf.train.Checkpoint(modules=_Modules(modules))
-    try:
+    with _telling(
+        f'{path}: the best network of this phase',
+        'if the phase is at work, which replaces it, try again; else take the last one '
+        '(--checkpoint=last)',
+    ):
         checkpoint.read(str(path)).assert_existing_objects_matched()
-    except _UNREADABLE as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(
-            f'{path}: the best network of this phase cannot be read ({reason}); if the phase is at '
-            'work, which replaces it, try again; else take the last one (--checkpoint=last)'
-        ) from None
     return best['step']
 
 
