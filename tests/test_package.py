@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 ALLOWED = {
     'models': {'models', 'errors'},
     'data': {'data', 'errors', 'files', 'locks'},
-    'training': {'training', 'data', 'models', 'errors', 'files'},
-    'analysis': {'analysis', 'models', 'data', 'training', 'errors', 'files'},
+    'training': {'training', 'data', 'models', 'errors', 'files', 'machine'},
+    'analysis': {'analysis', 'models', 'data', 'training', 'errors', 'files', 'machine'},
     'recipes': {'recipes', 'training', 'data', 'models', 'analysis', 'errors', 'files'},
 }
 

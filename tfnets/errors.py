@@ -22,9 +22,18 @@ class WorkerLost(Exception):  # noqa: N818 - not an error: the run goes on later
     """Another process of the cluster has ended; the last checkpoint is where all go on from."""
 
 
+class Failed(Exception):  # noqa: N818
+    """Something of what was asked for went wrong, and what could be done without it is done."""
+
+
 class NotFinite(Exception):  # noqa: N818
     """The loss became NaN or infinite."""
 
 
 class TrialsFailed(Exception):  # noqa: N818
     """Trials of a search failed; what could be done without them is done."""
+
+
+def one_line(error):
+    """The first line of what an exception says; the name of its class where it says nothing."""
+    return str(error).strip().partition('\n')[0] or type(error).__name__

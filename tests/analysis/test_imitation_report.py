@@ -10,6 +10,7 @@ from tfnets.analysis import imitation_report
 from tfnets.recipes.imitation import Imitated, Outcome, Plan, Row
 from tfnets.training.evaluation import Evaluation
 from tfnets.training.phase import Course
+from tfnets.training.seeds import Seeds
 
 HEAD = {'model': 'thin', 'seed': 0}
 
@@ -100,46 +101,43 @@ def test_the_networks_of_an_arm_are_put_together():
         row('alone_as_long', 0.87, 2, epochs=10, minutes=7, error=0.04),
     ]
     teacher, student, alone = imitation_report.summarize(rows)
-    assert (teacher.name, teacher.seeds, teacher.deviation) == ('teacher', [4], None)
-    assert (teacher.mean, teacher.binomial) == (0.9, 0.03)
+    assert (teacher.name, teacher.seeds) == ('teacher', Seeds({4: 0.9}, 0.03))
     assert (student.name, student.top5, teacher.top5) == ('student', pytest.approx(0.85), None)
-    assert (alone.seeds, alone.top1) == ([0, 1, 2], [0.80, 0.82, 0.87])
-    assert alone.mean == pytest.approx(0.83)
-    # ((0.03 ** 2 + 0.01 ** 2 + 0.04 ** 2) / 2) ** 0.5
-    assert alone.deviation == pytest.approx(0.0360555, abs=1e-7)
-    assert (alone.binomial, alone.epochs, alone.minutes) == (0.05, 8, 4)
+    assert alone.seeds == Seeds({0: 0.80, 1: 0.82, 2: 0.87}, 0.05)
+    assert (alone.epochs, alone.minutes) == (8, 4)
 
 
-def arm(name, mean, deviation, binomial, seeds=3):
-    return imitation_report.Arm(
-        name, list(range(seeds)), [mean] * seeds, mean, deviation, binomial, 1.0, 1.0
-    )
+def arm(name, mean, binomial=0.01, seeds=3):
+    """Of seeds whose deviation is 0.02."""
+    top1 = {seed: mean + 0.02 * (seed - 1) for seed in range(seeds)}
+    return imitation_report.Arm(name, Seeds(top1, binomial), 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
     ('student', 'alone', 'difference', 'spread', 'told_apart'),
     [
-        ((0.75, 0.03, 0.01), (0.5, 0.02, 0.01), 0.25, 0.03, True),
-        ((0.75, 0.02, 0.01), (0.5, 0.26, 0.01), 0.25, 0.26, False),
-        ((0.75, 0.02, 0.01), (0.5, 0.02, 0.125), 0.25, 0.125, True),
-        ((0.75, 0.02, 0.25), (0.5, 0.02, 0.125), 0.25, 0.25, False),
-        ((0.5, 0.02, 0.01), (0.75, 0.02, 0.01), -0.25, 0.02, True),
+        ((0.75, 0.01), (0.5, 0.01), 0.25, 0.02, True),
+        ((0.75, 0.01), (0.5, 0.125), 0.25, 0.125, True),
+        ((0.75, 0.26), (0.5, 0.125), 0.25, 0.26, False),
+        ((0.5, 0.01), (0.75, 0.01), -0.25, 0.02, True),
     ],
 )
-def test_arms_are_told_apart_by_more_than_the_largest_spread(
-    student, alone, difference, spread, told_apart
-):
+def test_the_student_is_set_against_a_baseline(student, alone, difference, spread, told_apart):
     (found,) = imitation_report.compare([arm('student', *student), arm('alone', *alone)])
-    assert found == imitation_report.Comparison('alone', difference, spread, told_apart)
+    assert (found.baseline, found.told_apart) == ('alone', told_apart)
+    assert (found.difference, found.spread) == (
+        pytest.approx(difference),
+        pytest.approx(spread),
+    )
 
 
 def test_two_seeds_allow_no_comparison():
-    two = [arm(name, 0.5, 0.0, 0.0, seeds=2) for name in ('student', 'alone')]
+    two = [arm(name, 0.5, seeds=2) for name in ('student', 'alone')]
     assert imitation_report.compare(two) == []
 
 
 def test_only_what_was_run_is_compared_with():
-    arms = [arm(name, 0.5, 0.1, 0.1) for name in ('teacher', 'student', 'distilled')]
+    arms = [arm(name, 0.5) for name in ('teacher', 'student', 'distilled')]
     assert [one.baseline for one in imitation_report.compare(arms)] == ['distilled']
 
 
@@ -150,10 +148,9 @@ def test_one_seed_has_a_binomial_error_and_no_claim(report):
     text, saved = report(plan())
     assert '- model: thin\n- seed: 0\n' in text
     assert cells(text, 'student') == [
-        *('student: imitation, then distillation', '70.00 ± 1.00', 'binomial error'),
+        *('student: imitation, then distillation', '70.00 ± 1.00', 'binomial'),
         *('0: 70.00', '7', '2.0'),
     ]
-    assert len([line for line in text.splitlines() if 'binomial error' in line]) == 5
     assert 'minutes of the teacher are not in those of the student' in text
     assert 'model.keras is the student at the end of distill.seed0.' in text
     assert cells(text, '2 ') == ['2', '4 → 0.25']
@@ -166,10 +163,10 @@ def test_one_seed_has_a_binomial_error_and_no_claim(report):
 def test_three_seeds_are_compared_with_every_baseline(report):
     text, saved = report(plan(seeds=(0, 1, 5)))
     assert cells(text, 'student')[1:4] == [
-        *('71.00 ± 1.00', 'deviation of 3 seeds', '0: 70.00, 1: 71.00, 5: 72.00')
+        *('71.00 ± 1.00', 'deviation', '0: 70.00, 1: 71.00, 5: 72.00')
     ]
     assert 'at the end of distill.seed0, of all seeds the one that does best' in text
-    assert cells(text, 'teacher')[1:3] == ['90.00 ± 1.00', 'binomial error']
+    assert cells(text, 'teacher')[1:3] == ['90.00 ± 1.00', 'binomial']
     assert cells(text, 'stage') == ['stage', 'seed 0', 'seed 1', 'seed 5']
     assert cells(text, '1 ') == ['1', *['8 → 0.5'] * 3]
     for name in ('alone for as many epochs', 'alone for as many minutes', 'distilled without'):
@@ -186,7 +183,7 @@ def test_three_seeds_are_compared_with_every_baseline(report):
 
 
 def test_a_student_that_is_worse_is_said_to_be():
-    arms = [arm('student', 0.50, 0.01, 0.03), arm('alone', 0.52, 0.01, 0.03)]
+    arms = [arm('student', 0.50, 0.03), arm('alone', 0.52, 0.03)]
     (line, *_) = imitation_report._conclusion(arms, imitation_report.compare(arms))
     assert line == (
         '- student below *alone for as many epochs* by 2.00 points, spread 3.00 points: '

@@ -12,7 +12,7 @@ from tfnets.training.step import training_function
 RATE = 0.01
 
 
-def train(spec, start, pulls, float16=False):
+def train(spec, start, pulls, float16=False, schedule=None):
     """Makes the engine's own step with each pull.
 
     Args:
@@ -20,6 +20,7 @@ def train(spec, start, pulls, float16=False):
         start: the weights, a vector.
         pulls: array [steps, weights].
         float16: whether losses are scaled.
+        schedule: one of training.schedules, in which a step is an epoch; RATE all along by default.
 
     Returns:
         The weights after each step; and their averages, None without `ema`.
@@ -36,7 +37,8 @@ def train(spec, start, pulls, float16=False):
             return network(batch['image'], training=training)[:, 0], {}
 
     variables, strategy = network.trainable_variables, tf.distribute.get_strategy()
-    optimizer = spec.build(InSteps(Constant(RATE), 1, len(pulls)), float16, [network])
+    schedule = InSteps(schedule or Constant(RATE), 1, len(pulls))
+    optimizer = spec.build(schedule, float16, [network])
     optimizer.build(variables)
     accumulator = Accumulator(variables, spec.accumulate, strategy) if spec.accumulate > 1 else None
     average = Average(spec.ema, variables, [], strategy) if spec.ema else None

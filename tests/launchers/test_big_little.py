@@ -139,3 +139,5 @@ def test_what_is_logged_goes_to_a_file_too(launch, tmp_path):
     refused = launch('big_little', *flags, f'--log_file={tmp_path}/log.txt/log.txt')
     assert refused.returncode == 2
     assert 'log.txt/log.txt: cannot be written to' in refused.stderr
+    within = launch('big_little', *flags, '--dry_run', f'--log_file={tmp_path}/run/logs/log.txt')
+    assert within.returncode == 0, within.stderr

@@ -71,7 +71,7 @@ def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expe
         (['--mode=scale', '--phi=2', '--alpha=1.2'], 'expected all three'),
         (['--mode=scale', '--phi=2'], '--alpha, --beta, --gamma: expected them'),
         (['--mode=scale', '--phi=2', f'--candidates={SIX}'], 'the search in this folder is not'),
-        (['--mode=compare', '--bases=mbconv_a,resnet50'], '--model=resnet50: it has no compound'),
+        (['--mode=compare', '--bases=mbconv_a,resnet50'], '--bases=resnet50: it has no compound'),
         (['--mode=compare', '--bases=mbconv_a,mbconv_a'], '--bases: mbconv_a is named twice'),
         (['--mode=compare', '--seeds=0,-1'], '--seeds=-1'),
         (['--mode=compare', '--seeds=2147483648'], '--seeds=2147483648: expected whole numbers'),
@@ -127,9 +127,11 @@ def test_without_bases_a_dry_run_begins_with_the_search(launch, tmp_path):
 
 def test_one_trial_is_an_ordinary_run(launch, tmp_path):
     flags = [*TINY, '--mode=compare', f'--run_dir={tmp_path}/run', '--seeds=3,4', '--trial=5']
+    flags.append(f'--log_file={tmp_path}/log.txt')
     done = launch('compound_scaling', *flags)
     assert done.returncode == 0, done.stderr
     assert 'compare.mbconv_c.seed4: top-1' in done.stdout
+    assert 'train: step' not in (tmp_path / 'log.txt').read_text()  # a trial has a log of its own
     (trial,) = (tmp_path / 'run' / 'trials').iterdir()
     report = json.loads((trial / 'report.json').read_text())
     assert report['results'] == []  # the test split is left alone
@@ -192,8 +194,7 @@ def table(folder):
     del report['run'], report['fixres']
     for stage in report['stages']:
         for standing in stage['standings']:
-            for score in standing['seeds'].values():
-                del score['minutes']
+            del standing['minutes']
     return report
 
 
@@ -263,6 +264,7 @@ def test_the_whole_story_with_a_trial_that_fails(launch, tmp_path):
     told = launch('compound_scaling', *flags)
     assert told.returncode == 1
     assert 'compare.mbconv_a.seed0: exit code 2: error: --run_dir=' in told.stderr
+    assert told.stderr.splitlines()[-1].startswith('error: compare.mbconv_a.seed0: ')
     report = json.loads((folder / 'report.json').read_text())
     assert list(report['stages'][0]['failed']) == ['compare.mbconv_a.seed0']
     stages = {stage['stage']: len(stage['standings']) for stage in report['stages']}

@@ -133,6 +133,7 @@ def test_predict_answers_in_order_and_names_what_cannot_be_read(run, launch, ima
         f'{images}/3.jpg: Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP '
         'required.',
         f'{images}/4.jpg: jpeg::Uncompress failed. Invalid JPEG data or crop window.',
+        'error: 3 of the files and arguments cannot be read; they are named above',
     ]
     for answer in (answers[0], answers[3]):
         shares = [row['probability'] for row in answer['top']]

@@ -86,6 +86,40 @@ def test_what_fails_is_told_and_does_not_stop_the_others(tmp_path, job):
     assert (tmp_path / 'b.done').exists()
 
 
+def test_a_failure_is_known_until_the_job_is_tried_again(tmp_path, job):
+    Pool(tmp_path, 1).run([job('a', code=3)])
+    assert Pool(tmp_path, 1).failure('a') == 'exit code 3: last words'
+    assert Pool(tmp_path, 1).failure('b') is None
+    assert Pool(tmp_path, 1).run([job('a')]) == {}
+    assert Pool(tmp_path, 1).failure('a') is None
+
+
+def test_launchers_that_share_jobs_try_each_once(tmp_path, job):
+    """One that failed for another launcher, while this one waited, is not tried again."""
+    Pool(tmp_path, 1).run([job('a', code=3)])
+    code = textwrap.dedent(f"""
+        import pathlib, sys
+        sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
+        from tfnets.launchers import processes
+        class Worker(processes.Job):
+            command = {job('a', 'go', code=4).command!r}
+        folder = pathlib.Path({str(tmp_path)!r})
+        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, bool)])
+    """)
+    before = notes(tmp_path)
+    other = subprocess.Popen([sys.executable, '-c', code])
+    try:
+        wait_for(lambda: notes(tmp_path) == [*before, 'a began'])
+        later = f'import time; time.sleep(1); open({str(tmp_path / "go")!r}, "w")'
+        subprocess.Popen([sys.executable, '-c', later])
+        assert Pool(tmp_path, 2).run([job('a'), job('b')]) == {'a': 'exit code 4: last words'}
+        assert sorted(notes(tmp_path)[len(before) :]) == sorted(
+            ['a began', 'a ended', 'b began', 'b ended']
+        )
+    finally:
+        assert other.wait(30) == 0
+
+
 def test_a_claim_is_the_processs_not_the_launchers(tmp_path, job):
     """While one pool has a job at work another neither starts nor forgets it."""
     code = textwrap.dedent(f"""
@@ -161,7 +195,8 @@ def test_a_process_that_was_asked_to_end_ends_the_launcher(tmp_path, job):
     [
         (1, ['0', '1'], [None]),
         (2, [], [None, None]),
-        (2, ['0', '1', '2', '3'], ['0,2', '1,3']),
+        (2, ['0', '1', '2', '3'], ['0,1', '2,3']),
+        (3, ['0', '1', '2', '3', '4', '5', '6', '7'], ['0,1', '2,3', '4,5']),
         (3, ['4', '5'], ['4', '5', '4']),
     ],
 )
@@ -172,9 +207,3 @@ def test_gpus_are_shared_out(at_once, gpus, shares):
     assert found == shares
     grows = {environment.get('TF_FORCE_GPU_ALLOW_GROWTH') for environment in environments.values()}
     assert grows == ({'true'} if at_once > len(gpus) > 0 else {None})
-
-
-def test_visible_gpus(monkeypatch):
-    for value, found in {'0,GPU-1': ['0', 'GPU-1'], '': [], '-1': []}.items():
-        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', value)
-        assert processes.visible_gpus() == found

@@ -38,7 +38,7 @@ def test_the_network_is_scored_on_the_test_split_at_each_resolution(tmp_path, in
     assert {row.evaluation.examples for row in outcome.rows} == {40}
     assert outcome.epochs == 2
     network = load_model(tmp_path / 'phases/train/network.keras')
-    batches = inputs.tests('test', 24)
+    batches = inputs.evaluation('test', 24)
     images = [
         batches.preprocessing(encoded)
         for encoded in map(batches.source.read, tf.range(40, dtype=tf.int64))

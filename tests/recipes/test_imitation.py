@@ -226,7 +226,7 @@ def test_the_losses_before_and_after_are_those_of_the_stages(whole, inputs):
         first.objective.modules['student'].variables, before.values(), strict=True
     ):
         variable.assign(value)
-    loss = trainer.score(first.objective, inputs.tests('validation', 16)).loss
+    loss = trainer.score(first.objective, inputs.evaluation('validation', 16)).loss
     assert loss == pytest.approx(outcome.imitated[0].before, rel=1e-4)
     assert outcome.imitated[0].after != outcome.imitated[0].before
 

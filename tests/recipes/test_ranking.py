@@ -5,43 +5,40 @@ from scaled_candidates import networks, scores
 
 from tfnets.recipes import ranking
 from tfnets.recipes.ranking import Standing
+from tfnets.training.seeds import Seeds
 
 
 def test_a_standing_by_hand():
     (one,) = networks(1)
     (standing,) = ranking.rank({one: scores(0.80, 0.84, 0.85, examples=100)})
-    assert standing.mean == pytest.approx(0.83)
-    # sqrt((0.03**2 + 0.01**2 + 0.02**2) / 2); sqrt(0.8 * 0.2 / 100)
-    assert standing.deviation == pytest.approx(0.0264575, abs=1e-7)
-    assert standing.binomial == pytest.approx(0.04)
-    assert standing.spread == standing.binomial
-    (standing,) = ranking.rank({one: scores(0.80, 0.84, 0.85, examples=10_000)})
-    assert standing.spread == standing.deviation
+    assert standing.seeds.top1 == {0: 0.80, 1: 0.84, 2: 0.85}
+    # sqrt(0.8 * 0.2 / 100), of the largest; a minute each.
+    assert standing.seeds.binomial == pytest.approx(0.04)
+    assert standing.minutes == 1
 
 
 def test_ranks_say_what_is_not_told_apart():
     one, two, three, four = networks(4)
     ranked = ranking.rank(
         {
-            one: scores(0.79, 0.81),
-            two: scores(0.89, 0.91),
-            three: scores(0.88, 0.90),
-            four: scores(0.875, 0.885),
+            one: scores(0.79, 0.80, 0.81),
+            two: scores(0.89, 0.90, 0.91),
+            three: scores(0.885, 0.895, 0.905),
+            four: scores(0.885, 0.885, 0.885),
         }
     )
     assert [standing.network for standing in ranked] == [two, three, four, one]
-    # Means 0.90, 0.89, 0.88 and 0.80, spreads 0.0141 but 0.0071 for 0.88: 0.02 is told apart, 0.01
+    # Means 0.90, 0.895, 0.885 and 0.80, deviations 0.01 but 0 for 0.885: 0.015 is told apart, 0.01
     # is not.
     ranks = [(standing.best_rank, standing.worst_rank) for standing in ranked]
     assert ranks == [(1, 2), (1, 3), (2, 3), (4, 4)]
 
 
-def test_one_seed_tells_nothing_apart():
+def test_two_seeds_tell_nothing_apart():
     one, two = networks(2)
-    ranked = ranking.rank({one: scores(0.5), two: scores(0.9)})
+    ranked = ranking.rank({one: scores(0.5, 0.5), two: scores(0.9, 0.9)})
     assert [standing.network for standing in ranked] == [two, one]
     assert [(s.best_rank, s.worst_rank) for s in ranked] == [(1, 2), (1, 2)]
-    assert ranked[0].deviation is None
 
 
 def test_equals_keep_their_order_and_those_without_scores_are_left_out():
@@ -69,7 +66,7 @@ def test_rungs(count, validations, factor, expected):
 
 
 def test_survivors():
-    standings = [Standing(network, {}, 0.0, None, 0.0) for network in networks(4)]
+    standings = [Standing(network, Seeds({0: 0.5}, 0.1), 1.0) for network in networks(4)]
     assert ranking.survivors(standings, 3) == standings[:2]
     assert ranking.survivors(standings, 4) == standings[:1]
     assert ranking.survivors(standings, 4, least=3) == standings[:3]

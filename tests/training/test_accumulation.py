@@ -8,9 +8,9 @@ from small_networks import plain_network
 from small_runs import phase
 
 from tfnets.data import sources
-from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
+from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Cosine
 from tfnets.training.trainer import Trainer
 

@@ -9,10 +9,10 @@ from tfnets.data import preprocessing, sources
 from tfnets.data.pipeline import Batches
 from tfnets.errors import Preempted
 from tfnets.models import mbconv
-from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
 from tfnets.training.phase import Phase
+from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Cosine
 from tfnets.training.trainer import Trainer
 

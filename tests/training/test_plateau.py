@@ -1,13 +1,18 @@
 """A learning rate that waits for a metric: by hand, against torch, and in a run."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from small_runs import Killed, kill_at, new_trainer, phase
 
 from tfnets.data import sources
+from tfnets.errors import Preempted
+from tfnets.training import preemption
 from tfnets.training.evaluation import Evaluation
-from tfnets.training.logging import read_metrics
 from tfnets.training.plateau import History
+from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Plateau
 from tfnets.training.trainer import Trainer
 
@@ -16,7 +21,7 @@ def scales(schedule, values, strategy):
     history = History(schedule, strategy)
     found = []
     for value in values:
-        history.note(value)
+        history.note(value, len(found))
         found.append(float(history.scale.numpy()))
     return found
 
@@ -85,6 +90,41 @@ def test_the_record_shows_it_and_a_run_that_goes_on_has_not_forgotten(tmp_path, 
         if line['split'] == 'train'
     }
     assert rates == {2: 0.005, **dict.fromkeys([4, 6, 8, 10, 12], 0.01), 14: 0.005, 16: 0.005}
+
+
+def test_a_validation_that_a_start_began_with_is_not_forgotten(tmp_path, monkeypatch):
+    """Asked to end where it should have validated, then killed behind that, before it saved."""
+    source = sources.load('sample', 'test').take(np.arange(32))
+    as_before = Evaluation(1, 1.0, 0.5, 0.0, 0.0)
+    monkeypatch.setattr(Trainer, 'score', lambda *_: as_before)
+    advance = Trainer._advance
+
+    def interrupted_advance(trainer, phase, state, iterator):
+        if state.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return advance(trainer, phase, state, iterator)
+
+    def run():
+        schedule = Plateau(0.01, 0.5, 0, 0.1)
+        whole = phase(source, epochs=6, schedule=schedule, evaluate_every=2)
+        new_trainer(tmp_path, steps_per_call=2).run(whole)
+
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.install()
+    try:
+        with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 8 of 12'):
+            patch.setattr(Trainer, '_advance', interrupted_advance)
+            run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, Trainer, '_advance', 1)
+        run()
+    run()
+    lines = read_metrics(tmp_path)
+    assert [line['step'] for line in lines if line['split'] == 'validation'] == [4, 8, 12]
+    rates = [line['learning_rate'] for line in lines if line['split'] == 'train']
+    assert rates == [0.01] * 4 + [0.005] * 2
 
 
 def test_there_has_to_be_a_validation(tmp_path):

@@ -40,7 +40,7 @@ def losses(run_dir, strategy, build, batches, steps=5, **options):
     )
     trainer = Trainer(run_dir, strategy, steps_per_call=1)
     trainer.run(phase)
-    from tfnets.training.logging import read_metrics
+    from tfnets.training.record import read_metrics
 
     return [line['loss'] for line in read_metrics(run_dir)], network
 

@@ -8,9 +8,9 @@ from small_runs import Killed, assert_equal, kill_at, network, phase, untimed, w
 
 from tfnets.data import sources
 from tfnets.models import roles
-from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification, Targets
 from tfnets.training.optimizers import Optimizer
+from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Plateau
 from tfnets.training.state import TrainingState
 from tfnets.training.trainer import Trainer

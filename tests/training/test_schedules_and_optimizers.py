@@ -106,6 +106,31 @@ def test_sgd_with_l2_over_three_steps(nesterov):
     np.testing.assert_allclose(found, weights, rtol=1e-5)
 
 
+@pytest.mark.parametrize('nesterov', [False, True])
+def test_where_the_learning_rate_drops_sgd_is_torchs(nesterov):
+    torch = pytest.importorskip('torch')
+    drops = Steps(0.1, factor=0.1, every=1)
+    found, _ = pulled_weights.train(Optimizer('sgd', 0.9, nesterov), START, PULLS, schedule=drops)
+    weights = torch.tensor(START, requires_grad=True)
+    optimizer = torch.optim.SGD([weights], 0.1, momentum=0.9, nesterov=nesterov)
+    for step, pull in enumerate(PULLS):
+        optimizer.param_groups[0]['lr'] = 0.1 * 0.1**step
+        weights.grad = torch.tensor(pull)
+        optimizer.step()
+    np.testing.assert_allclose(found[-1], weights.detach().numpy(), rtol=1e-5)
+
+
+def test_rmsprop_by_hand():
+    """TensorFlow 1's: mean squares begin at 1, epsilon within the root, lr within the momentum."""
+    found = pulled_weights.train(Optimizer('rmsprop', 0.9), START, PULLS)[0][-1]
+    weights, square, velocity = START.copy(), np.ones(3), np.zeros(3)
+    for pull in PULLS:
+        square = 0.9 * square + 0.1 * pull**2
+        velocity = 0.9 * velocity + 0.01 * pull / np.sqrt(square + 1e-3)
+        weights = weights - velocity
+    np.testing.assert_allclose(found, weights, rtol=1e-5)
+
+
 def test_adam_with_l2_over_three_steps():
     spec = Optimizer('adam', weight_decay=0.1)
     found = pulled_weights.train(spec, START, PULLS)[0][-1]

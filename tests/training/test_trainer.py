@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
+import types
 
 import keras
 import numpy as np
@@ -26,10 +28,10 @@ from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.models import layers
 from tfnets.training import preemption
 from tfnets.training import trainer as trainer_module
-from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification
 from tfnets.training.optimizers import Optimizer
-from tfnets.training.phase import Treatment
+from tfnets.training.phase import Phase, Treatment
+from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Constant
 from tfnets.training.state import TrainingState
 from tfnets.training.trainer import Trainer
@@ -78,7 +80,7 @@ def test_the_record_has_each_step_once_and_ends_at_the_last(undisturbed):
     steps = [line['step'] for line in record if line['split'] == 'train']
     assert steps == sorted(set(steps))
     assert steps[-1] == result.steps == 14  # ceil(3 epochs * 70 / 16)
-    assert [line['step'] for line in record if line['split'] == 'validation'] == [4, 9, 13, 14]
+    assert [line['step'] for line in record if line['split'] == 'validation'] == [5, 9, 14]
 
 
 def test_the_boards_scalars_are_those_of_the_record(tmp_path, monkeypatch, source):
@@ -118,11 +120,11 @@ def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, u
             new_trainer(tmp_path).run(phase(source))
         with pytest.raises(Preempted):  # at once, where there is nothing to save
             signal.raise_signal(signal.SIGTERM)
-        # A library swallows it: it is minded all the same, and the validation of step 4 is left
+        # A library swallows it: it is minded all the same, and the validation of step 5 is left
         # for later.
         with contextlib.suppress(Preempted):
             signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Preempted, match='step 4 of 14'):
+        with pytest.raises(Preempted, match='step 5 of 14'):
             new_trainer(tmp_path).run(phase(source))
         assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
     finally:
@@ -403,3 +405,21 @@ def test_a_layer_whose_random_numbers_are_in_no_checkpoint_is_refused(tmp_path, 
     trained = phase(source, objective=Classification(keras.Model(pixels, logits)))
     with pytest.raises(InputError, match=r'hidden \(Dropout\) are in no checkpoint'):
         new_trainer(tmp_path).run(trained)
+
+
+@pytest.mark.parametrize(
+    ('epochs', 'every', 'steps_per_epoch', 'accumulate'),
+    [(9, 3, 703.125, 1), (30, 5, 187.5, 1), (3, 1, 4.375, 1), (110, 1, 1241.37, 4), (2.5, 1, 3, 1)],
+)
+def test_validations_are_behind_whole_stretches_and_at_the_end_once(
+    epochs, every, steps_per_epoch, accumulate
+):
+    data = types.SimpleNamespace(steps_per_epoch=steps_per_epoch)
+    optimizer = Optimizer(accumulate=accumulate)
+    validation = {'validation': 'any', 'evaluate_every': every}
+    planned = Phase('train', None, data, epochs, optimizer, None, **validation)
+    found = sorted(planned.evaluation_steps)
+    assert len(found) == math.ceil(epochs / every)
+    assert found[-1] == planned.steps
+    for number, step in enumerate(found[:-1], 1):
+        assert step - 1 < number * every * steps_per_epoch <= step

@@ -4,8 +4,9 @@ import dataclasses
 
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, save, table
-from tfnets.training.logging import read_metrics
+from tfnets.analysis.markdown import head_lines, save, scores
+from tfnets.training.evaluation import percent
+from tfnets.training.record import read_metrics
 
 
 def write_report(run_dir, outcome, plan, head):
@@ -72,11 +73,11 @@ def _markdown(outcome, plan, head, results):
     validation = outcome.validation
     lines = [f'# {head["model"].split(",")[0]}', '', *head_lines(head), '']
     if results:
-        lines += [_table(results), '']
+        lines += [scores(results, {'tested at (px)': 'resolution'}), '']
     lines += [
         f'{outcome.epochs:.4g} epochs at {plan.resolution} px in {outcome.minutes:.1f} minutes of '
         f'training; on the validation split of {validation.examples} photos top-1 is '
-        f'{100 * validation.top1:.2f} ± {100 * validation.top1_error:.2f} % at the end. '
+        f'{percent(validation.top1, validation.top1_error)} % at the end. '
         + ('Other accuracies are on the test split; ' if results else '')
         + '± is one standard error of a binomial draw.'
         + ('' if results else ' The test split was not looked at (--notest).'),
@@ -85,19 +86,3 @@ def _markdown(outcome, plan, head, results):
         '',
     ]
     return '\n'.join(lines)
-
-
-def _table(results):
-    rows = [['tested at (px)', 'top-1 (%)', 'top-5 (%)', 'balanced (%)', 'loss', 'photos']]
-    for row in results:
-        rows.append(
-            [
-                f'{row["resolution"]}',
-                f'{100 * row["top1"]:.2f} ± {100 * row["top1_error"]:.2f}',
-                f'{100 * row["top5"]:.2f}' if 'top5' in row else '',
-                f'{100 * row["balanced"]:.2f}',
-                f'{row["loss"]:.4f}',
-                f'{row["examples"]}',
-            ]
-        )
-    return table(rows)

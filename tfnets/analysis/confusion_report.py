@@ -8,6 +8,9 @@ import numpy as np
 from tfnets.analysis.figures import drawing
 from tfnets.files import write_text
 
+# For more classes than these a picture has no room for names, or for counts in its cells.
+_MOST_NAMED, _MOST_COUNTED = 60, 25
+
 
 def confusion_matrix(labels, predicted, classes):
     """Counts what was taken for what.
@@ -71,15 +74,13 @@ def size(classes):
     return side + 1, side
 
 
-def draw(axes, matrix, class_names, most_named=60, most_counted=25):
+def draw(axes, matrix, class_names):
     """Draws a confusion matrix; shades are shares of the photos of a class.
 
     Args:
         axes: matplotlib.axes.Axes.
         matrix: what `confusion_matrix` answered.
         class_names: a name for each class.
-        most_named: for more classes than these there is no room for names.
-        most_counted: nor for counts in the cells.
     """
     classes = len(matrix)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -87,12 +88,12 @@ def draw(axes, matrix, class_names, most_named=60, most_counted=25):
     axes.figure.colorbar(image, label='share of the photos of a class (%)', shrink=0.7)
     axes.set_xlabel('predicted class')
     axes.set_ylabel('true class')
-    if classes <= most_named:
+    if classes <= _MOST_NAMED:
         # A $ would begin a formula.
         names = [str(name).replace('$', r'\$') for name in class_names]
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
-    if classes <= most_counted:
+    if classes <= _MOST_COUNTED:
         for (row, column), count in np.ndenumerate(matrix):
             if count:
                 colour = 'white' if shares[row, column] > 0.6 else 'black'

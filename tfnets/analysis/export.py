@@ -5,7 +5,6 @@ softmax `probabilities`, float32 [batch, classes].
 """
 
 import dataclasses
-import os
 import pathlib
 import tempfile
 
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from tfnets.analysis.predictions import probabilities
 from tfnets.files import write_json
+from tfnets.machine import usable_cores
 from tfnets.models import folding
 
 # The newest operator set that onnxruntime has had for some years.
@@ -164,7 +164,7 @@ def run_saved_model(path):
 
 def run_tflite(path):
     """Opens what `write_tflite` wrote, on all CPU cores; see `run_saved_model`."""
-    interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+    interpreter = tf.lite.Interpreter(str(path), num_threads=usable_cores())
     interpreter.allocate_tensors()
     answer = interpreter.get_signature_runner()
 

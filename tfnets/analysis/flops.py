@@ -17,7 +17,7 @@ import re
 
 import keras
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.models import graphs
 
 COUNTED = (
@@ -145,7 +145,11 @@ def cost(model, resolution):
         InputError: if the model has no such graph or does not take images of this size.
     """
     graph = graphs.functional_of(model)
-    calls = _propagate(graph, _image(graph, resolution))
+    image = _image(graph, resolution)
+    try:
+        calls = _propagate(graph, image)
+    except InputError as error:
+        raise InputError(f'{model.name} at {resolution} px: {error}; take another size') from None
     operations = graphs.operations(graph)
     layers, not_counted, seen = [], [], set()
     for (name, operation), stage in zip(operations, _stage_names(operations), strict=True):
@@ -267,8 +271,7 @@ def _output_of(operation, args, kwargs):
     try:
         outputs = operation.compute_output_spec(*args, **kwargs)
     except ValueError as error:
-        reason = str(error).strip().partition('\n')[0]
-        raise InputError(f'the image cannot pass {operation.name}: {reason}') from None
+        raise InputError(f'the image cannot pass {operation.name}: {one_line(error)}') from None
     for tensor in keras.tree.flatten(outputs):
         if any(size is not None and size < 1 for size in tensor.shape):
             raise InputError(f'the image is too small: none of it is left after {operation.name}')

@@ -1,8 +1,4 @@
-"""The report of Go Wide, Then Narrow: what the wide teacher gave its thin student.
-
-Two arms are told apart where their means differ by more than one network's spread, over the seeds
-or of the test photos. That is no test of significance.
-"""
+"""The report of Go Wide, Then Narrow: what the wide teacher gave its thin student."""
 
 import dataclasses
 import statistics
@@ -12,7 +8,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
 from tfnets.analysis.markdown import head_lines, save, table
-from tfnets.training.logging import read_metrics
+from tfnets.training.record import read_metrics
+from tfnets.training.seeds import ABOUT_CLAIMS, ABOUT_SPREAD, CELLS, SEEDS_FOR_A_CLAIM, Seeds
 
 _BASELINES = {
     'alone': 'alone for as many epochs',
@@ -24,8 +21,6 @@ _LOSSES = {
     'mse': 'mean squared error',
     'kl': 'divergence of the softmax over channels, in nats',
 }
-# With two seeds the deviation itself is little more than chance.
-_SEEDS_FOR_A_CLAIM = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,22 +29,14 @@ class Arm:
 
     Attributes:
         name: as in the recipe's rows.
-        seeds: of the networks.
-        top1: share of right answers on the test split of each of them.
-        mean: of top1.
-        deviation: sample standard deviation of top1; None with one seed.
-        binomial: standard error of one network's top1, the largest among them.
+        seeds: Seeds, on the test split.
         epochs: mean over the seeds.
         minutes: mean over the seeds.
         top5: mean share with the right answer among the first five; None for ten classes or fewer.
     """
 
     name: str
-    seeds: list[int]
-    top1: list[float]
-    mean: float
-    deviation: float | None
-    binomial: float
+    seeds: Seeds
     epochs: float
     minutes: float
     top5: float | None = None
@@ -62,7 +49,7 @@ class Comparison:
     Attributes:
         baseline: name of its arm.
         difference: of the means of top1, above 0 where the student is better.
-        spread: the largest of both arms' deviations over the seeds and binomial errors.
+        spread: the larger of both arms'.
         told_apart: whether the difference exceeds the spread.
     """
 
@@ -96,7 +83,7 @@ def write_report(folder, outcome, plan, head):
         'run': head,
         'deployed': outcome.deployed,
         'rows': [_numbers(row) for row in outcome.rows],
-        'arms': [dataclasses.asdict(arm) for arm in arms],
+        'arms': [_numbers_of(arm) for arm in arms],
         'comparisons': [dataclasses.asdict(comparison) for comparison in comparisons],
         'imitated': [dataclasses.asdict(stage) for stage in outcome.imitated],
         'copied_classifier': outcome.copied_classifier,
@@ -123,18 +110,16 @@ def summarize(rows):
 
 
 def _summary(name, rows):
-    top1 = [row.evaluation.top1 for row in rows]
     top5 = [row.evaluation.top5 for row in rows]
     return Arm(
         name,
-        seeds=[row.seed for row in rows],
-        top1=top1,
-        mean=statistics.fmean(top1),
-        deviation=statistics.stdev(top1) if len(top1) > 1 else None,
-        binomial=max(row.evaluation.top1_error for row in rows),
-        top5=None if None in top5 else statistics.fmean(top5),
+        Seeds(
+            {row.seed: row.evaluation.top1 for row in rows},
+            max(row.evaluation.top1_error for row in rows),
+        ),
         epochs=statistics.fmean(row.epochs for row in rows),
         minutes=statistics.fmean(row.minutes for row in rows),
+        top5=None if None in top5 else statistics.fmean(top5),
     )
 
 
@@ -149,15 +134,18 @@ def compare(arms):
     """
     named = {arm.name: arm for arm in arms}
     student = named['student']
-    if len(student.seeds) < _SEEDS_FOR_A_CLAIM:
+    if len(student.seeds.top1) < SEEDS_FOR_A_CLAIM:
         return []
     return [_against(student, named[name]) for name in _BASELINES if name in named]
 
 
 def _against(student, other):
-    difference = student.mean - other.mean
-    spread = max(student.deviation, other.deviation, student.binomial, other.binomial)
-    return Comparison(other.name, difference, spread, abs(difference) > spread)
+    return Comparison(
+        other.name,
+        difference=student.seeds.mean - other.seeds.mean,
+        spread=max(student.seeds.spread, other.seeds.spread),
+        told_apart=student.seeds.told_apart(other.seeds),
+    )
 
 
 def _numbers(row):
@@ -169,6 +157,10 @@ def _numbers(row):
         'minutes': round(row.minutes, 2),
         **row.evaluation.numbers(),
     }
+
+
+def _numbers_of(arm):
+    return {**dataclasses.asdict(arm), 'seeds': arm.seeds.top1, **arm.seeds.numbers()}
 
 
 # ---------------------------------------------------------------------------------- pictures
@@ -210,8 +202,7 @@ def draw_losses(axes, lines, row):
 def draw_accuracies(axes, lines, rows):
     """Draws top-1 on the validation split against training epochs, all seeds and their mean.
 
-    The epochs of a student's imitation are shaded: it gives no answers in them. A teacher that came
-    trained was not evaluated on the way, and is left out.
+    The epochs of a student's imitation are shaded: it gives no answers in them.
 
     Args:
         axes: matplotlib.axes.Axes.
@@ -222,32 +213,16 @@ def draw_accuracies(axes, lines, rows):
     for arm, color in colors.items():
         curves = [_accuracy(lines, row) for row in rows if row.arm == arm]
         if any(curves):
-            _draw_seeds(axes, curves, _TITLES[arm], color)
+            training_curves.draw_accuracies(axes, curves, _TITLES[arm], color)
     teacher = _accuracy(lines, _first(rows, 'teacher'))
     if teacher:
-        axes.axhline(teacher[-1][1], color='grey', linestyle=':', label='teacher, at its end')
+        end = 100 * teacher[-1][1]
+        axes.axhline(end, color='grey', linestyle=':', label='teacher, at its end')
     imitation = _end_of_imitation(lines, _first(rows, 'student').phases)
     if imitation:
         axes.axvspan(0, imitation, color=colors['student'], alpha=0.12, label="student's imitation")
     axes.set_xlabel('training epochs, over all phases of a network')
-    axes.set_ylabel('top-1 accuracy on the validation split (%)')
-    axes.grid(alpha=0.3)
     axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
-
-
-def _draw_seeds(axes, curves, title, color):
-    """Draws the mean of curves, and if there are several each of them as a thin line."""
-    for points in curves if len(curves) > 1 else []:
-        axes.plot(*zip(*points, strict=True), color=color, linewidth=0.6, alpha=0.5)
-    average = training_curves.mean(curves)
-    axes.plot(
-        [epoch for epoch, _ in average],
-        [value for _, value in average],
-        label=title,
-        color=color,
-        marker='o',
-        markersize=3,
-    )
 
 
 def _first(rows, arm):
@@ -255,8 +230,7 @@ def _first(rows, arm):
 
 
 def _accuracy(lines, row):
-    points = training_curves.curve(lines, row.phases, 'validation', 'top1')
-    return [(epoch, 100 * top1) for epoch, top1 in points]
+    return training_curves.curve(lines, row.phases, 'validation', 'top1')
 
 
 def _end_of_imitation(lines, phases):
@@ -279,8 +253,7 @@ def _markdown(outcome, plan, head, arms, comparisons):
     which = ', of all seeds the one that does best on validation' if len(plan.seeds) > 1 else ''
     lines = ['# Go Wide, Then Narrow', '', *head_lines(head), '', _table_of_arms(arms, plan), '']
     lines += [
-        f'Accuracies are on the test split of {examples} photos. ± is the standard deviation over '
-        'the seeds or, with one seed, the standard error of a binomial draw of that many photos. '
+        f'Accuracies are on the test split of {examples} photos. ± is the spread: {ABOUT_SPREAD}. '
         'Epochs and minutes are those of all phases together, means over the seeds. The minutes of '
         'the teacher are not in those of the student, nor of the distilled network. '
         f'model.keras is the student at the end of {outcome.deployed}{which}.',
@@ -311,20 +284,12 @@ def _markdown(outcome, plan, head, arms, comparisons):
 
 def _table_of_arms(arms, plan):
     top5 = all(arm.top5 is not None for arm in arms)
-    head = ['network', 'top-1 (%)', '± is', 'each seed (%)', *['top-5 (%)'] * top5]
-    rows = [[*head, 'epochs', 'minutes']]
+    rows = [['network', *CELLS, *['top-5 (%)'] * top5, 'epochs', 'minutes']]
     for arm in arms:
-        several = arm.deviation is not None
-        error = arm.deviation if several else arm.binomial
         rows.append(
             [
                 _student_title(plan) if arm.name == 'student' else _TITLES[arm.name],
-                f'{100 * arm.mean:.2f} ± {100 * error:.2f}',
-                f'deviation of {len(arm.seeds)} seeds' if several else 'binomial error',
-                ', '.join(
-                    f'{seed}: {100 * top1:.2f}'
-                    for seed, top1 in zip(arm.seeds, arm.top1, strict=True)
-                ),
+                *arm.seeds.cells(),
                 *([f'{100 * arm.top5:.2f}'] if top5 else []),
                 f'{arm.epochs:.4g}',
                 f'{arm.minutes:.1f}',
@@ -356,7 +321,7 @@ def _conclusion(arms, comparisons):
         return ['No baseline was trained (--baseline), so that no claim is made.']
     if not comparisons:
         return [
-            f'There are fewer than {_SEEDS_FOR_A_CLAIM} seeds (--student_seeds), so that no claim '
+            f'There are fewer than {SEEDS_FOR_A_CLAIM} seeds (--student_seeds), so that no claim '
             'is made.'
         ]
     lines = [
@@ -365,11 +330,5 @@ def _conclusion(arms, comparisons):
         f'{"told apart" if one.told_apart else "not told apart"}'
         for one in comparisons
     ]
-    return [
-        *lines,
-        '',
-        'The spread is the largest of the two deviations over the seeds and of the binomial errors '
-        'of single networks. That is no test of significance: with three seeds, of two arms that '
-        'are equal one in five would be told apart so by chance. All seeds have the same teacher: '
-        'what another one would change is not in it.',
-    ]
+    teacher = 'All seeds have the same teacher: what another one would change is not in it.'
+    return [*lines, '', f'{ABOUT_CLAIMS} {teacher}']

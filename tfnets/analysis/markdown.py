@@ -1,6 +1,7 @@
 """Reports in Markdown, laid out so that they read well on a terminal too."""
 
 from tfnets.files import remove, write_json, write_text
+from tfnets.training.evaluation import percent
 
 
 def save(folder, text, numbers):
@@ -37,6 +38,7 @@ def table(rows):
     Returns:
         str of several lines.
     """
+    rows = [[cell.replace('|', r'\|') for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells):
@@ -45,3 +47,28 @@ def table(rows):
 
     rule = [':' + '-' * (widths[0] - 1), *('-' * (width - 1) + ':' for width in widths[1:])]
     return '\n'.join(line(cells) for cells in [rows[0], rule, *rows[1:]])
+
+
+def scores(results, first):
+    """A table of networks that were scored, a row each.
+
+    Args:
+        results: dicts of 'top1', 'top1_error', 'balanced', 'loss', 'examples', maybe 'top5' and
+            'minutes'.
+        first: dict from the heading of each further column, which stand before, to its key.
+
+    Returns:
+        str of several lines; without top-5 and minutes where no result has them.
+    """
+    columns = {heading: lambda r, key=key: str(r[key]) for heading, key in first.items()}
+    columns['top-1 (%)'] = lambda r: percent(r['top1'], r['top1_error'])
+    if any('top5' in r for r in results):
+        columns['top-5 (%)'] = lambda r: f'{100 * r["top5"]:.2f}'
+    columns |= {
+        'balanced (%)': lambda r: f'{100 * r["balanced"]:.2f}',
+        'loss': lambda r: f'{r["loss"]:.4f}',
+        'photos': lambda r: str(r['examples']),
+    }
+    if any('minutes' in r for r in results):
+        columns['minutes'] = lambda r: f'{r["minutes"]:.1f}'
+    return table([[*columns], *([cell(r) for cell in columns.values()] for r in results)])

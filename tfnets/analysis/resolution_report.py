@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, save, table
+from tfnets.analysis.markdown import head_lines, save, scores
 
 _TITLES = {
     'train': 'trained',
@@ -132,7 +132,7 @@ def _markdown(outcome, plan, head, results):
         f'{gap.resolution["length"]} or {gap.resolution["area"]} px. '
         f'Fine-tuned at **{outcome.chosen} px**.',
         '',
-        _table(results),
+        scores(results, {'network': 'name', 'tested at (px)': 'resolution'}),
         '',
         'Accuracies are on the test split, ± one standard error of a binomial draw; resolutions '
         "are chosen on the validation split. Minutes are of the training of that row's last "
@@ -143,23 +143,3 @@ def _markdown(outcome, plan, head, results):
         '',
     ]
     return '\n'.join(lines)
-
-
-def _table(results):
-    top5 = any('top5' in result for result in results)
-    head = ['network', 'tested at (px)', 'top-1 (%)', *['top-5 (%)'] * top5]
-    rows = [[*head, 'balanced (%)', 'loss', 'photos', 'minutes']]
-    rows += [
-        [
-            r['name'],
-            str(r['resolution']),
-            f'{100 * r["top1"]:.2f} ± {100 * r["top1_error"]:.2f}',
-            *([f'{100 * r["top5"]:.2f}'] if top5 else []),
-            f'{100 * r["balanced"]:.2f}',
-            f'{r["loss"]:.4f}',
-            str(r['examples']),
-            f'{r["minutes"]:.1f}',
-        ]
-        for r in results
-    ]
-    return table(rows)

@@ -6,9 +6,10 @@ import pathlib
 
 import numpy as np
 
+from tfnets.analysis import markdown
 from tfnets.files import read_json
 from tfnets.models import registry
-from tfnets.training.record import read_metrics
+from tfnets.training.record import read_metrics, training_minutes
 
 # More points than these nobody sees in a curve.
 _POINTS = 300
@@ -44,9 +45,7 @@ class PhaseRecord:
         """That training took so far, interruptions and evaluations not counted."""
         if self.result:
             return self.result['minutes']
-        steps = np.diff([line['step'] for line in self.train], prepend=0)
-        speeds = np.asarray([line['images_per_second'] for line in self.train])
-        return float((steps * self.batch_size / speeds).sum() / 60)
+        return training_minutes(self.train, self.batch_size)
 
     @property
     def top1(self):
@@ -161,47 +160,49 @@ def table(records):
 
     Accuracies are those of one phase, which is named: the run's network, or the latest so far.
     """
-    lines = [
-        '| run | model | parameters | multiply-adds (M) | epochs, all phases | minutes, all phases '
-        '| phase | best validation top-1 (%) | last (%) | test top-1 (%) |',
-        '|---|---|---:|---:|---:|---:|---|---:|---:|---:|',
-    ]
+    rows = [['run', 'model', 'parameters', 'multiply-adds (M)', 'epochs, all phases']]
+    rows[0] += ['minutes, all phases', 'phase', *_ACCURACIES, 'test top-1 (%)']
     for name, record in zip(names(records), records, strict=True):
         run, phase = record.run, record.shown
-        cells = [
-            name if record.report else f'{name} (not finished)',
-            record.model,
-            _shown(run.get('trainable_parameters'), '{:,}'),
-            _shown(run.get('multiply_adds'), '{:,.1f}', 1e-6),
-            f'{sum(phase.epochs for phase in record.phases):.4g}',
-            f'{sum(phase.minutes for phase in record.phases):.1f}',
-            phase.name,
-            _shown(max(phase.top1, default=None), '{:.2f}', 100),
-            _shown(phase.top1[-1] if phase.top1 else None, '{:.2f}', 100),
-            _shown(record.test_top1, '{:.2f}', 100),
-        ]
-        cells = [cell.replace('|', r'\|') for cell in cells]
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        rows.append(
+            [
+                name if record.report else f'{name} (not finished)',
+                record.model,
+                _shown(run.get('trainable_parameters'), '{:,}'),
+                _shown(run.get('multiply_adds'), '{:,.1f}', 1e-6),
+                f'{sum(phase.epochs for phase in record.phases):.4g}',
+                f'{sum(phase.minutes for phase in record.phases):.1f}',
+                phase.name,
+                *_accuracies(phase),
+                _shown(record.test_top1, '{:.2f}', 100),
+            ]
+        )
+    return markdown.table(rows)
 
 
 def phase_table(record):
     """A markdown table of a run's phases."""
-    lines = [
-        '| phase | epochs | minutes | best validation top-1 (%) | last (%) | last loss |',
-        '|---|---:|---:|---:|---:|---:|',
-    ]
+    rows = [['phase', 'epochs', 'minutes', *_ACCURACIES, 'last loss']]
     for phase in record.phases:
-        cells = [
-            phase.name if phase.result else f'{phase.name} (not finished)',
-            f'{phase.epochs:.4g}',
-            f'{phase.minutes:.1f}',
-            _shown(max(phase.top1, default=None), '{:.2f}', 100),
-            _shown(phase.top1[-1] if phase.top1 else None, '{:.2f}', 100),
-            _shown(phase.validation[-1]['loss'] if phase.validation else None, '{:.4g}'),
-        ]
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        rows.append(
+            [
+                phase.name if phase.result else f'{phase.name} (not finished)',
+                f'{phase.epochs:.4g}',
+                f'{phase.minutes:.1f}',
+                *_accuracies(phase),
+                _shown(phase.validation[-1]['loss'] if phase.validation else None, '{:.4g}'),
+            ]
+        )
+    return markdown.table(rows)
+
+
+_ACCURACIES = ('best validation top-1 (%)', 'last (%)')
+
+
+def _accuracies(phase):
+    """The cells below _ACCURACIES."""
+    last = phase.top1[-1] if phase.top1 else None
+    return [_shown(max(phase.top1, default=None), '{:.2f}', 100), _shown(last, '{:.2f}', 100)]
 
 
 def _shown(value, form, factor=1):

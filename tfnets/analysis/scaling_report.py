@@ -4,13 +4,14 @@ Beside it stand the numbers of the project that the hand-made networks come from
 """
 
 import dataclasses
-import statistics
 
 from tfnets.analysis import scaling_costs, training_curves
 from tfnets.analysis.figures import drawing
 from tfnets.analysis.markdown import head_lines, save, table
 from tfnets.files import read_json
+from tfnets.training.evaluation import percent
 from tfnets.training.record import read_metrics
+from tfnets.training.seeds import ABOUT_CLAIMS, ABOUT_SPREAD, CELLS, Seeds
 
 _TITLES = {
     'compare': 'Base networks',
@@ -91,8 +92,8 @@ def draw_accuracies(axes, stages, plan, num_classes):
         macs = [one.network.cost(num_classes).macs / 1e6 for one in stage.standings]
         axes.errorbar(
             macs,
-            [100 * one.mean for one in stage.standings],
-            yerr=[100 * one.spread for one in stage.standings],
+            [100 * one.seeds.mean for one in stage.standings],
+            yerr=[100 * one.seeds.spread for one in stage.standings],
             label=f'{_LABELS[stage.name]}, {stage.epochs:g} epochs',
             linestyle='',
             marker='o',
@@ -101,7 +102,7 @@ def draw_accuracies(axes, stages, plan, num_classes):
         )
         for x, one in zip(macs, stage.standings, strict=True):
             name = _short(one.network, plan)
-            point = (x, 100 * one.mean)
+            point = (x, 100 * one.seeds.mean)
             axes.annotate(name, point, (4, 4), textcoords='offset points', fontsize='x-small')
     axes.set_xlabel('multiply-adds of one image (millions), at the training resolution')
     axes.set_ylabel('top-1 accuracy on the validation split (%)')
@@ -117,18 +118,9 @@ def draw_curves(axes, curves):
         curves: dict from a network's name to what `training_curves.curve` answers for each seed.
     """
     for number, (name, seeds) in enumerate(curves.items()):
-        for points in seeds if len(seeds) > 1 else []:
-            axes.plot(*zip(*_percent(points), strict=True), f'C{number}', linewidth=0.5, alpha=0.5)
-        points = _percent(training_curves.mean(seeds))
-        axes.plot(*zip(*points, strict=True), f'C{number}', label=name, marker='o', markersize=3)
+        training_curves.draw_accuracies(axes, seeds, name, f'C{number}')
     axes.set_xlabel('epochs')
-    axes.set_ylabel('top-1 accuracy on the validation split (%)')
-    axes.grid(alpha=0.3)
     axes.figure.legend(loc='outside lower center', ncols=2, fontsize='small')
-
-
-def _percent(points):
-    return [(epoch, 100 * top1) for epoch, top1 in points]
 
 
 def _short(network, plan):
@@ -182,8 +174,8 @@ class _Report:
         """The standings of a stage."""
         searched = stage.name in ('rung', 'search', 'final')
         rows = [['alpha, beta, gamma' if searched else 'network']]
-        rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', 'top-1 (%)', '± is']
-        rows[0] += ['each seed (%)', 'rank', 'to the best', 'minutes']
+        rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', *CELLS]
+        rows[0] += ['rank', 'to the best', 'minutes']
         if self._has_same(stage):
             rows[0].append('the same as')
         if self._has_published:
@@ -200,9 +192,7 @@ class _Report:
             _title(network, plan),
             costs[0],
             *costs[3:],
-            f'{100 * one.mean:.2f} ± {100 * one.spread:.2f}',
-            'deviation' if (one.deviation or 0) > one.binomial else 'binomial',
-            ', '.join(f'{seed}: {100 * s.top1:.2f}' for seed, s in one.scores.items()),
+            *one.seeds.cells(),
             ' to '.join(map(str, ranks)),
             _to_the_best(stage, one),
             f'{one.minutes:.1f}',
@@ -221,44 +211,35 @@ class _Report:
         """What the table of a stage says, in a sentence."""
         best, *others = stage.standings
         if not others:
-            return f'On the validation split: {100 * best.mean:.2f} ± {100 * best.spread:.2f} %.'
+            return f'On the validation split: {best.seeds.cells()[0]} %.'
         like = [_title(o.network, self._plan) for o in others if stage.is_like_best(o)]
         apart = f'not told apart from {"; ".join(like)}' if like else 'told apart from all others'
         return f'The best is {_title(best.network, self._plan)}, {apart}.'
 
     def _tests(self):
         """The networks that came out, on the test split."""
-        rows = [['network', 'trained for', 'px', 'top-1 (%)', '± is', 'each seed (%)', 'photos']]
+        rows = [['network', 'trained for', 'px', *CELLS, 'photos']]
         groups = {}
         for trial, numbers in self._outcome.tested.items():
             key = (trial.stage, trial.network, trial.epochs)
             groups.setdefault(key, {})[trial.seed] = numbers
-        for (_, network, epochs), seeds in groups.items():
-            top1 = [numbers['top1'] for numbers in seeds.values()]
-            deviation = statistics.stdev(top1) if len(top1) > 1 else 0.0
-            binomial = max(numbers['top1_error'] for numbers in seeds.values())
-            rows.append(
-                [
-                    _name(network),
-                    f'{epochs:g} epochs',
-                    str(network.config.resolution),
-                    f'{100 * statistics.fmean(top1):.2f} ± {100 * max(deviation, binomial):.2f}',
-                    'deviation' if deviation > binomial else 'binomial',
-                    ', '.join(f'{seed}: {100 * n["top1"]:.2f}' for seed, n in seeds.items()),
-                    str(next(iter(seeds.values()))['examples']),
-                ]
+        for (_, network, epochs), results in groups.items():
+            seeds = Seeds(
+                {seed: numbers['top1'] for seed, numbers in results.items()},
+                max(numbers['top1_error'] for numbers in results.values()),
             )
+            size, *_ = {numbers['examples'] for numbers in results.values()}
+            pixels = str(network.config.resolution)
+            rows.append([_name(network), f'{epochs:g} epochs', pixels, *seeds.cells(), str(size)])
         return ['## On the test split', '', table(rows), '']
 
     def _remarks(self):
         lines = [
             'Accuracies are on the validation split where nothing else is said; the test split '
-            'was scored once, for the networks that came out. ± is the spread: the larger of the '
-            'standard deviation over the seeds and of the standard error of a binomial draw of so '
-            'many photos. Two networks are told apart where the difference of their means exceeds '
-            'the spread of both; that is no test of significance, and with one seed none is made. '
-            'A rank "1 to 3" is that of a network that is not told apart from two others. ratio: '
-            f'multiply-adds, to those of {self._plan.base.model}; 2^phi is what the papers promise.'
+            f'was scored once, for the networks that came out. ± is the spread: {ABOUT_SPREAD}. '
+            f'{ABOUT_CLAIMS} A rank "1 to 3" is that of a network that is not told apart from two '
+            f'others. ratio: multiply-adds, to those of {self._plan.base.model}; 2^phi is what the '
+            'papers promise.'
         ]
         return [*lines, '', _ABOUT_PUBLISHED] if self._has_published else lines
 
@@ -272,7 +253,7 @@ class _Report:
             for one in stage.standings:
                 runs = [
                     read_metrics(folder / 'trials' / f'{kind}.{one.network.label}.seed{seed}')
-                    for seed in one.scores
+                    for seed in one.seeds.top1
                 ]
                 points = [training_curves.curve(r, ['train'], 'validation', 'top1') for r in runs]
                 found.setdefault(kind, {})[_title(one.network, self._plan)] = points
@@ -300,12 +281,10 @@ class _Report:
                     'model': one.network.model,
                     **one.network.options,
                     **dataclasses.asdict(one.network.cost(self._classes)),
-                    'mean': one.mean,
-                    'spread': one.spread,
-                    'deviation': one.deviation,
-                    'binomial': one.binomial,
+                    **one.seeds.numbers(),
                     'ranks': [one.best_rank, one.worst_rank],
-                    'seeds': {s: dataclasses.asdict(score) for s, score in one.scores.items()},
+                    'minutes': one.minutes,
+                    'seeds': one.seeds.top1,
                 }
                 for one in stage.standings
             ],
@@ -323,7 +302,7 @@ def _to_the_best(stage, one):
     """By how much a network is behind the best, and whether that is more than chance may be."""
     if one is stage.best:
         return ''
-    points = f'{100 * (one.mean - stage.best.mean):.2f}'
+    points = f'{100 * (one.seeds.mean - stage.best.seeds.mean):.2f}'
     return f'{points}, not told apart' if stage.is_like_best(one) else points
 
 
@@ -343,8 +322,8 @@ def _fine_tuning(trial, folder):
     """The FixRes run that went on with a scaled network."""
     rows = [['network', 'tested at (px)', 'top-1 (%)', 'photos']]
     for row in read_json(folder / 'report.json')['results']:
-        error = f'{100 * row["top1"]:.2f} ± {100 * row["top1_error"]:.2f}'
-        rows.append([row['name'], str(row['resolution']), error, str(row['examples'])])
+        top1 = percent(row['top1'], row['top1_error'])
+        rows.append([row['name'], str(row['resolution']), top1, str(row['examples'])])
     return [
         f'## FixRes, from seed {trial.seed} of the scaled network',
         '',

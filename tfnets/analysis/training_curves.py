@@ -23,7 +23,7 @@ def stretches(lines, phases):
     """Lays phases one after the other.
 
     Args:
-        lines: of a run, as `training.logging.read_metrics` answers them.
+        lines: of a run, as `training.record.read_metrics` answers them.
         phases: names of the phases that made one network, in order.
 
     Returns:
@@ -41,7 +41,7 @@ def curve(lines, phases, split, name):
     """Follows one number through the phases of a network.
 
     Args:
-        lines: of a run, as `training.logging.read_metrics` answers them.
+        lines: of a run, as `training.record.read_metrics` answers them.
         phases: names of the phases that made one network, in order.
         split: 'train' or 'validation'.
         name: of the number: 'loss', 'top1'.
@@ -73,3 +73,21 @@ def mean(curves):
     columns = [dict(points) for points in curves]
     shared = [epoch for epoch in columns[0] if all(epoch in column for column in columns)]
     return [(epoch, statistics.fmean(column[epoch] for column in columns)) for epoch in shared]
+
+
+def draw_accuracies(axes, curves, title, color):
+    """Draws the mean of the accuracies of several seeds and, if there are several, each of them.
+
+    Args:
+        axes: matplotlib.axes.Axes; its vertical axis is percent.
+        curves: list of what `curve` answers of a share, at least one.
+        title: for the legend.
+        color: of the lines.
+    """
+    several = [(points, {'linewidth': 0.6, 'alpha': 0.5}) for points in curves if len(curves) > 1]
+    average = (mean(curves), {'label': title, 'marker': 'o', 'markersize': 3})
+    for points, style in [*several, average]:
+        epochs, shares = [epoch for epoch, _ in points], [100 * share for _, share in points]
+        axes.plot(epochs, shares, color=color, **style)
+    axes.set_ylabel('top-1 accuracy on the validation split (%)')
+    axes.grid(alpha=0.3)

@@ -7,7 +7,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfnets.data import headers, pixel_statistics
+from tfnets.data import faults, headers, pixel_statistics
 from tfnets.data.operations import OPERATIONS, decode
 
 
@@ -87,8 +87,7 @@ def damage(encoded):
             return f'no JPEG, PNG, GIF or BMP: it begins with {encoded[:8]!r}'
         decode(tf.constant(encoded))
     except tf.errors.InvalidArgumentError as error:
-        reason = error.message.partition('\n')[0].rpartition('}} ')[2].partition(' [Op:')[0]
-        return f'does not decode: {reason}'
+        return f'does not decode: {faults.reason(error)}'
     return None
 
 

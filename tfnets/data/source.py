@@ -55,6 +55,10 @@ class Source:
         dataset = tf.data.Dataset.range(len(self))
         return dataset.map(self.example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
+    def for_few(self, count):
+        """The same, for who wants but the first `count` examples of a walk."""
+        return self
+
     def take(self, indices):
         """Returns a source of these examples alone; `indices` is an integer array."""
         kept = tf.constant(np.asarray(indices, np.int64))
@@ -145,6 +149,13 @@ class StreamedSource:
         """All examples in stored order, as a tf.data.Dataset."""
         dataset = tf.data.Dataset.from_tensor_slices(self.files).flat_map(self.records)
         return dataset.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def for_few(self, count):
+        """One with a small buffer, for who wants but the first `count` examples of a walk.
+
+        All else that the buffer holds would be read in vain. They are other examples.
+        """
+        return dataclasses.replace(self, buffer=min(self.buffer, 4 * count))
 
     def take(self, indices):
         """Returns a source of these examples alone; `indices` is an ascending integer array.

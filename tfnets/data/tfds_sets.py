@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnets.data.source import SPLITS, StreamedSource
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.files import read_json
 
 # What the three splits are where a data set has fewer. They are slices in stored order, which
@@ -92,9 +92,9 @@ def _open(name, split, data_dir):
     try:
         info = builder.info.splits[expression]
     except (KeyError, ValueError, NotImplementedError) as error:
-        reason = ' '.join(str(error).split())
         raise InputError(
-            f'{name}: no split {expression!r} ({reason}); it has {", ".join(builder.info.splits)}'
+            f'{name}: no split {expression!r} ({one_line(error)}); it has '
+            f'{", ".join(builder.info.splits)}'
         ) from None
     if not info.num_examples:
         raise InputError(f'{name}: split {expression!r} is empty')
@@ -175,7 +175,7 @@ def _builder(name, data_dir):
             raise InputError(
                 f'--dataset={name}: for the folder of that name say ./{name}'
             ) from None
-        reason = ' '.join(str(error).split()).partition('. ')[0][:200]
+        reason = one_line(error).partition('. ')[0][:200]
         raise InputError(
             f'--dataset={name}: no prepared data set of that name under {folder}, and TFDS knows '
             f'none ({reason}); a folder of class folders is given as ./{name}'

@@ -10,7 +10,7 @@ import tempfile
 
 from absl import app, flags, logging
 
-from tfnets.errors import InputError, NotFinite, Preempted, WorkerLost
+from tfnets.errors import Failed, InputError, NotFinite, Preempted, WorkerLost
 from tfnets.training import cluster, preemption
 
 BAD_INPUT = 2
@@ -24,7 +24,8 @@ WORKER_LOST = 76
 def launch(main, check=None, arguments=False):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
-    Exit codes: 0 done; 1 a file cannot be read or written, or a defect; 2 bad input; 3 the loss
+    Exit codes: 0 done; 1 a file cannot be read or written, a part of what was asked for failed, or
+    a defect; 2 bad input; 3 the loss
     became NaN or infinite; 75 asked to end (SIGTERM), all saved, the same command goes on; 76
     another process of a cluster has ended, and its own code says why.
 
@@ -59,7 +60,7 @@ def _guarded(main, check, arguments, argv):
     except BrokenPipeError:  # who reads has enough, as `| head`; Python must not write there again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
+    except (OSError, Failed) as error:
         _end(f'error: {error}', 1)
     except NotFinite as error:
         _end(f'error: {error}', NOT_FINITE)

@@ -100,6 +100,29 @@ def course(prefix):
     optimizer(prefix)
 
 
+def something_trained(purpose):
+    """Refuses --epochs=0 where no weights are given either.
+
+    Args:
+        purpose: what is then done with the network: 'test'.
+    """
+    if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
+        raise InputError(
+            '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
+            f'that there is nothing to {purpose}; train it by --epochs above 0'
+        )
+
+
+def any_length(flag, prefix=''):
+    """Refuses schedules that fit one number of epochs, where a flag asks for another training."""
+    kind = FLAGS[f'{prefix}schedule'].value
+    if kind in ('steps', 'wave'):
+        raise InputError(
+            f'--{flag}, --{prefix}schedule={kind}: that training has a length of its own, which '
+            'the epochs of this schedule do not fit; take cosine, or leave it out'
+        )
+
+
 def optimizer(prefix):
     """Refuses flags of another schedule than the one that is chosen, and numbers out of range."""
     kind = FLAGS[f'{prefix}schedule'].value
@@ -118,8 +141,10 @@ def optimizer(prefix):
     if drop_at(prefix) and every.present and every.value != every.default:
         raise InputError(f'--{prefix}drop_at, --{prefix}drop_every: expected one of them')
     factor, ema = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}ema'].value
-    if kind == 'plateau' and not 0 < factor < 1:
-        raise InputError(f'--{prefix}drop_factor={factor}: expected between 0 and 1 for a plateau')
+    if not 0 < factor < 1:
+        raise InputError(
+            f'--{prefix}drop_factor={factor}: expected between 0 and 1; 0.1 divides by ten'
+        )
     if ema and ema >= 1:
         raise InputError(f'--{prefix}ema={ema}: expected less than 1, as 0.9999')
 

@@ -20,15 +20,12 @@ CHANGEABLE = (
     'log_level',
     'skip_damaged',
     'data_service',
-    'student_seeds',
-    'baseline',
     'checkpoint_minutes',
     'checkpoint_steps',
     'keep_checkpoints',
     'profile',
     'peak_tflops',
     'stop_after_validations',
-    'test',
 )
 
 # The order of examples looks at 31 bits.
@@ -43,6 +40,23 @@ SCHEDULE_FLAGS = {
     'wave': ('wave_epochs', 'wave_lowest', 'wave_later'),
     'plateau': ('drop_factor', 'plateau_patience', 'plateau_threshold', 'plateau_metric'),
 }
+
+
+def define_training_run(train_preprocessing, eval_preprocessing):
+    """All that a run which trains has, but for the course of its stages.
+
+    Args:
+        train_preprocessing: line, the launcher's default.
+        eval_preprocessing: the same for tests.
+    """
+    define_model()
+    define_data()
+    define_splits()
+    define_input(train_preprocessing, eval_preprocessing)
+    define_training()
+    define_arithmetic()
+    define_devices()
+    define_run()
 
 
 def define_network():

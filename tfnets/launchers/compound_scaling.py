@@ -8,12 +8,10 @@ on the validation split; the networks that come out are scored on the test split
 Writes report.md, report.json and pictures into --run_dir.
 """
 
-import sys
-
 from absl import flags
 
 from tfnets.data.presets import PRESETS
-from tfnets.errors import InputError
+from tfnets.errors import Failed, InputError
 from tfnets.launchers import (
     app,
     checks,
@@ -28,19 +26,13 @@ from tfnets.launchers.processes import Pool
 from tfnets.models import registry
 from tfnets.recipes import compound_scaling, scaled_networks
 from tfnets.recipes.scaled_networks import Coefficients
+from tfnets.training.evaluation import percent
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model()
-common_flags.define_data()
-common_flags.define_splits()
-common_flags.define_input(PRESETS['cats_vs_dogs_train'], PRESETS['cats_vs_dogs_eval'])
-common_flags.define_training()
+common_flags.define_training_run(PRESETS['cats_vs_dogs_train'], PRESETS['cats_vs_dogs_eval'])
 common_flags.define_course('', 'Training', 40.0, 0.001)
 finetuning_flags.define()
-common_flags.define_arithmetic()
-common_flags.define_devices()
-common_flags.define_run()
 flags.DEFINE_list(
     'mode',
     list(scaling_stages.MODES),
@@ -167,7 +159,7 @@ def make_plan():
     base = scaled_networks.base(FLAGS.model, FLAGS.resolution)
     seeds = _seeds('seeds', [FLAGS.seed])
     plan = compound_scaling.Plan(
-        bases=[scaled_networks.base(name, FLAGS.resolution) for name in _bases()],
+        bases=_bases(),
         base=base,
         candidates=_candidates(base),
         phi=FLAGS.phi or 0.0,
@@ -209,7 +201,10 @@ def _bases():
     for name in FLAGS.bases:
         if FLAGS.bases.count(name) > 1:
             raise InputError(f'--bases: {name} is named twice')
-    return FLAGS.bases
+    try:
+        return [scaled_networks.base(name, FLAGS.resolution) for name in FLAGS.bases]
+    except InputError as error:
+        raise InputError(str(error).replace('--model=', '--bases=', 1)) from None
 
 
 def _candidates(base):
@@ -296,8 +291,7 @@ def main():
     run_folder.share(folder, 'compound_scaling', values, _CHANGEABLE, part='trial')
     failed = _one(trial, runs) if trial else _all(plan, runs, folder)
     if failed:
-        print(f'error: {"; ".join(failed)}', file=sys.stderr)
-        sys.exit(1)
+        raise Failed('; '.join(failed))
 
 
 def _numbered(plan, runs):
@@ -316,8 +310,8 @@ def _one(trial, runs):
     scores, failed = runs.train([trial], wait=False)
     for score in scores.values():
         print(
-            f'{trial.name}: top-1 {100 * score.top1:.2f} ± {100 * score.binomial:.2f} % on the '
-            f'validation split, {score.minutes:.1f} minutes'
+            f'{trial.name}: top-1 {percent(score.top1, score.error)} % on the validation split, '
+            f'{score.minutes:.1f} minutes'
         )
     return _told(failed)
 

@@ -40,9 +40,9 @@ def _duration(seconds):
     return f'{seconds:.0f} seconds' if seconds < 120 else f'{seconds / 60:.0f} minutes'
 
 
-def _seconds_per_step(trainer, phase, most=10):
+def _seconds_per_step(trainer, phase):
     """Measures a few steps, input included, compilation not."""
-    count = min(most, phase.steps // 2)
+    count = min(10, phase.steps // 2)
     if not count:
         return 0.0
     advance = trainer.stepper(phase)

@@ -9,18 +9,16 @@ names are. It answers in float32, whatever the run computed in, and is there onl
 the network's (with --int8: if it names the same class for at least half of the photos).
 """
 
-import dataclasses
 import functools
 import importlib.util
 import math
 import pathlib
-import sys
 
 from absl import flags, logging
 
 from tfnets import __version__
 from tfnets.data.image_files import find_images, printable
-from tfnets.errors import InputError
+from tfnets.errors import Failed, InputError
 from tfnets.files import new_folder, replacing, write_json
 from tfnets.launchers import app, checks, common_flags, objects, saved_networks, splits
 
@@ -149,7 +147,7 @@ def _write(model, path, calibration):
 
 
 def _check_agreement(agreement):
-    """Says how far the model is from the network; ends with exit code 1 if it is too far."""
+    """Says how far the model is from the network; refuses one that is too far."""
     print(
         f'{agreement.images} photos: probabilities differ by at most {agreement.difference:.2g}, '
         f'the most probable class is the same on {agreement.same}',
@@ -163,8 +161,7 @@ def _check_agreement(agreement):
     elif 2 * agreement.same < agreement.images:
         wrong = 'it names the class that the network names for fewer than half of the photos'
     if wrong:
-        print(f'error: {FLAGS.output}: not written, for {wrong}', file=sys.stderr)
-        sys.exit(1)
+        raise Failed(f'{FLAGS.output}: not written, for {wrong}')
 
 
 def _open_split(split):
@@ -179,15 +176,12 @@ def _open_split(split):
 def _calibration(saved, line):
     """Training photos, uint8 [resolution, resolution, 3], prepared as for a test."""
     from tfnets.data import faults, pipeline
-    from tfnets.data.source import StreamedSource
 
     opened, folder = _open_split('train')
     source = splits.sound(opened, training=True, folder=folder)
     saved.check_classes(source)
     count = min(FLAGS.calibration_images, len(source))
-    if isinstance(source, StreamedSource):
-        source = dataclasses.replace(source, buffer=4 * count)  # all else would be read in vain
-    batches = pipeline.Batches(source, line, 1)
+    batches = pipeline.Batches(source.for_few(count), line, 1)
     dataset = pipeline.examples(batches, lambda encoded, seed: line(encoded), count)
     with faults.naming_damage(source):
         return list(dataset.as_numpy_iterator())

@@ -22,16 +22,9 @@ from tfnets.launchers import (
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model()
-common_flags.define_data()
-common_flags.define_splits()
-common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
-common_flags.define_training()
+common_flags.define_training_run(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
 common_flags.define_course('', 'Training', 30.0, 0.1)
 finetuning_flags.define()
-common_flags.define_arithmetic()
-common_flags.define_devices()
-common_flags.define_run()
 flags.DEFINE_bool(
     'high_resolution',
     False,
@@ -48,16 +41,9 @@ def check():
     finetuning_flags.check()
     if FLAGS.high_resolution and not FLAGS.epochs:
         raise InputError('--high_resolution: nothing to compare with, for --epochs=0')
-    if FLAGS.high_resolution and FLAGS.schedule in ('steps', 'wave'):
-        raise InputError(
-            f'--high_resolution, --schedule={FLAGS.schedule}: that training has a length of its '
-            'own, which the epochs of this schedule do not fit; take cosine, or leave it out'
-        )
-    if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
-        raise InputError(
-            '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
-            'that there is nothing to fine-tune; train it by --epochs above 0'
-        )
+    if FLAGS.high_resolution:
+        checks.any_length('high_resolution')
+    checks.something_trained('fine-tune')
 
 
 def main():

@@ -1,10 +1,10 @@
 """From flags to the objects that recipes work with. Imports TensorFlow only when it is called."""
 
 import functools
-import os
 
 from absl import flags, logging
 
+from tfnets import machine
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
 from tfnets.launchers import app, checks, common_flags, run_folder
@@ -267,41 +267,33 @@ def check_sizes(network, resolutions):
     from tfnets.analysis import flops
 
     for pixels in sorted(resolutions):
-        try:
-            flops.cost(network, pixels)
-        except InputError as error:
-            raise InputError(f'{network.name} at {pixels} px: {error}; take another size') from None
+        flops.cost(network, pixels)
 
 
 def describe(folder, network, made_strategy):
-    """Writes what the run is made of into run.json; returns the head of its report."""
+    """Says what the run is made of, in run.json too; returns the head of its report."""
     import keras
     import tensorflow as tf
 
     from tfnets.analysis import flops
 
-    cost = flops.cost(network, resolution())
+    cost, hardware = flops.cost(network, resolution()), _hardware(made_strategy)
+    logging.info('on %s', hardware)
     facts = {'trainable_parameters': cost.trainable, 'multiply_adds': cost.macs}
     start = {
         'tensorflow': tf.__version__,
         'keras': keras.__version__,
-        'hardware': _hardware(tf),
+        'hardware': hardware,
         'replicas': made_strategy.num_replicas_in_sync,
     }
     run = run_folder.add_facts(folder, facts, start)
-
-    def all_of(name):
-        return ', then '.join(
-            dict.fromkeys(str(start[name]) for start in run['starts'] if name in start)
-        )
 
     return {
         'flags': f'{folder}/flags.cfg',
         'model': f'{FLAGS.model}, {size(cost)}',
         'data': FLAGS.dataset,
         'seed': FLAGS.seed,
-        'hardware': all_of('hardware'),
-        'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
+        **run_folder.provenance([run]),
     }
 
 
@@ -313,10 +305,19 @@ def size(cost):
     )
 
 
-def _hardware(tf):
+def _hardware(made_strategy):
+    """What the devices of a strategy are."""
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices('GPU')
-    each = f'{os.cpu_count()} CPU cores'
+    if not gpus and machine.visible_gpus():
+        logging.warning(
+            'this host has GPUs, but TensorFlow sees none of them: install tfnets[gpu], or look at '
+            'the driver'
+        )
+    each = f'{machine.usable_cores()} CPU cores'
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        each = f'{len(gpus)} x {details.get("device_name", "GPU")}'
+        count = made_strategy.num_replicas_in_sync // cluster.size()
+        each = f'{count} x {details.get("device_name", "GPU")}'
     return f'{cluster.size()} processes, {each}' if cluster.size() > 1 else each

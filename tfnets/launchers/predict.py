@@ -14,7 +14,7 @@ import sys
 from absl import flags
 
 from tfnets.data.image_files import IMAGE_SUFFIXES, find_images, printable
-from tfnets.errors import InputError
+from tfnets.errors import Failed, InputError
 from tfnets.files import replacing
 from tfnets.launchers import app, objects, saved_networks
 
@@ -76,7 +76,7 @@ def main(arguments):
                 output.write(form.line(answer))
     if faults:
         sys.stdout.flush()
-        sys.exit(1)
+        raise Failed(f'{faults} of the files and arguments cannot be read; they are named above')
 
 
 def _complain(file, fault):

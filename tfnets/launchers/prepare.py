@@ -6,7 +6,6 @@ python -m tfnets.launchers.fixres --dataset=object_categories_256 --data_dir=pre
 The same command goes on where a killed one stopped.
 """
 
-import os
 import pathlib
 import re
 
@@ -14,6 +13,7 @@ from absl import flags
 
 from tfnets.errors import InputError
 from tfnets.launchers import app
+from tfnets.machine import usable_cores
 
 FLAGS = flags.FLAGS
 
@@ -134,7 +134,7 @@ def _prepare(photos, folder):
     from tfnets.data.preparing_images import Storing
 
     storing = Storing(FLAGS.short_side, FLAGS.jpeg_quality)
-    workers = FLAGS.workers or len(os.sched_getaffinity(0))
+    workers = FLAGS.workers or usable_cores()
     return preparing.prepare(photos, folder, storing, FLAGS.shard_images, workers)
 
 

@@ -14,12 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import IO
 
 from absl import logging
 
 from tfnets.errors import InputError, Preempted
+from tfnets.files import remove, write_text
 from tfnets.launchers import app
 from tfnets.locks import lock
+from tfnets.machine import visible_gpus
 from tfnets.training import preemption
 
 _POLL_SECONDS = 0.5
@@ -51,21 +54,45 @@ class Job:
         return [sys.executable, '-m', f'tfnets.launchers.{self.launcher}', *flags]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Running:
+    """A job at work.
+
+    Attributes:
+        process: of it.
+        slot: which of the pool's environments it has.
+        claim: open file, so that nobody takes the job up before it is known how it ended.
+    """
+
+    process: subprocess.Popen
+    slot: int
+    claim: IO
+
+
 class Pool:
     """Starts jobs, as many at once as there is room for.
 
     Args:
-        folder: pathlib.Path that all who share the jobs see; claims and logs are kept in it.
+        folder: pathlib.Path that all who share the jobs see; claims, logs and reasons of failures
+            are kept in it.
         at_once: how many processes.
     """
 
     def __init__(self, folder, at_once):
         self._logs, self._claims = folder / 'logs', folder / '.claims'
+        self._failures = Failures(folder / 'failures')
         self._at_once, self._environments = at_once, {}
-        self._running = {}
+        self._running, self._failed, self._before = {}, {}, {}
+
+    def failure(self, name):
+        """Why a job failed when it was last tried; None if it did not, or is at work again."""
+        return self._failures.reason(name)
 
     def run(self, jobs, wait=True):
         """Brings jobs to their end; waits for those that another launcher has at work.
+
+        Each that is not done is tried once, by whichever launcher; one that failed before this
+        call, once more.
 
         Args:
             jobs: list of Job.
@@ -81,28 +108,29 @@ class Pool:
         for folder in (self._logs, self._claims):
             folder.mkdir(parents=True, exist_ok=True)
         self._environments = environments(self._at_once, visible_gpus())
-        pending, failed = list(jobs), {}
+        pending, self._failed = list(jobs), {}
+        self._before = {job.name: self._failures.stamp(job.name) for job in jobs}
         news = _News()
         with preemption.deferred() as asked:
             try:
                 while pending or self._running:
                     if asked():
                         raise Preempted(f'{len(self._running)} processes ended, all saved')
-                    failed |= self._reap()
+                    self._reap()
                     pending = [job for job in pending if not self._settle(job, wait)]
                     news.tell(pending, self._running, self._log)
                     time.sleep(_POLL_SECONDS)
             finally:
                 self._end_all()
-        return failed
+        return self._failed
 
     def _settle(self, job, wait):
         """Starts a job if there is room; answers whether nobody need think of it any more."""
-        used = {slot for _, slot in self._running.values()}
+        used = {running.slot for running in self._running.values()}
         free = [slot for slot in self._environments if slot not in used]
         if not free:
             return False
-        if job.is_done():
+        if self._is_over(job):
             return True
         claim = self._claim(job)
         if claim is None:
@@ -111,47 +139,65 @@ class Pool:
                     f'{job.name}: another process is at work on it; wait, or take another trial'
                 )
             return False
-        with claim:  # the process has a copy
-            if job.is_done():  # by somebody who has just ended
-                return True
-            logging.info('%s: %s; its log is %s', job.name, job.purpose, self._log(job.name))
-            with open(self._log(job.name), 'ab') as log:
-                process = subprocess.Popen(
-                    job.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**_own_environment(), **self._environments[free[0]]},
-                    pass_fds=[claim.fileno()],
-                    start_new_session=True,  # Ctrl-C is passed on once, as SIGTERM
-                    preexec_fn=_end_with_parent,
-                )
-        self._running[job] = (process, free[0])
+        if self._is_over(job):  # by somebody who has just ended
+            claim.close()
+            return True
+        self._running[job] = _Running(self._start(job, claim, free[0]), free[0], claim)
+        return True
+
+    def _start(self, job, claim, slot):
+        """The process of a job, which holds a copy of the claim."""
+        self._failures.forget(job.name)
+        logging.info('%s: %s; its log is %s', job.name, job.purpose, self._log(job.name))
+        with open(self._log(job.name), 'ab') as log:
+            return subprocess.Popen(
+                job.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**_own_environment(), **self._environments[slot]},
+                pass_fds=[claim.fileno()],
+                start_new_session=True,  # Ctrl-C is passed on once, as SIGTERM
+                preexec_fn=_end_with_parent,
+            )
+
+    def _is_over(self, job):
+        """Whether a job is done, or has failed since these were to be run, whoever started it."""
+        if job.is_done():
+            return True
+        stamp = self._failures.stamp(job.name)
+        reason = self._failures.reason(job.name)
+        if reason is None or stamp == self._before[job.name]:
+            return False
+        self._failed[job.name] = reason
         return True
 
     def _reap(self):
-        """Takes leave of processes that have ended; answers those that failed, with the reason."""
-        failed = {}
-        for job, (process, _) in list(self._running.items()):
-            code = process.poll()
+        """Takes leave of processes that have ended, and notes why some failed."""
+        for job, running in list(self._running.items()):
+            code = running.process.poll()
             if code is None:
                 continue
             del self._running[job]
             if job.is_done():
                 logging.info('%s: %s done', job.name, job.purpose)
             elif code == app.PREEMPTED:
+                running.claim.close()
                 raise Preempted(f'{job.name} was asked to end')
             else:
-                failed[job.name] = f'{_meaning(code)}: {_last_line(self._log(job.name))}'
-                logging.error('%s: %s failed, %s', job.name, job.purpose, failed[job.name])
-        return failed
+                reason = f'{_meaning(code)}: {_last_line(self._log(job.name))}'
+                self._failed[job.name] = reason
+                self._failures.note(job.name, reason)
+                logging.error('%s: %s failed, %s', job.name, job.purpose, reason)
+            running.claim.close()
 
     def _end_all(self):
         """Asks all processes to end, and waits until they have."""
-        for process, _ in self._running.values():
-            process.terminate()
-        for process, _ in self._running.values():
-            process.wait()
+        for running in self._running.values():
+            running.process.terminate()
+        for running in self._running.values():
+            running.process.wait()
+            running.claim.close()
         self._running = {}
 
     def _log(self, name):
@@ -164,6 +210,42 @@ class Pool:
             return file
         file.close()
         return None
+
+
+class Failures:
+    """Why jobs failed, a file for each, until they are started again.
+
+    Args:
+        folder: pathlib.Path of the files.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def reason(self, name):
+        """Text; None if the job has not failed."""
+        try:
+            return self._path(name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def stamp(self, name):
+        """What is another one each time that a job fails; None if it has not."""
+        try:
+            return self._path(name).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def note(self, name, reason):
+        """Keeps the reason."""
+        write_text(self._path(name), reason)
+
+    def forget(self, name):
+        """Drops what is known of a job."""
+        remove(self._path(name))
+
+    def _path(self, name):
+        return self._folder / f'{name}.txt'
 
 
 class _News:
@@ -211,19 +293,6 @@ def _end_with_parent():
 # ----------------------------------------------------------------------------------- devices
 
 
-def visible_gpus():
-    """The GPUs that processes may use, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if named is not None:
-        return [name for name in named.split(',') if name and name != '-1']
-    try:
-        command = ['nvidia-smi', '--query-gpu=index', '--format=csv,noheader']
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.split() if done.returncode == 0 else []
-
-
 def environments(at_once, gpus):
     """What the environment of each of several processes says beside that of the launcher.
 
@@ -232,12 +301,17 @@ def environments(at_once, gpus):
         gpus: names of the GPUs to be shared out.
 
     Returns:
-        Dict from 0, 1, ... to a dict. Where there are fewer GPUs than processes some share one, and
-        take of its memory what they need instead of all.
+        Dict from 0, 1, ... to a dict. All have as many GPUs, for a run is another one on more of
+        them: some may be left over. Where there are fewer than processes some share one, and take
+        of its memory what they need instead of all.
     """
     if at_once == 1 or not gpus:
         return {slot: {} for slot in range(at_once)}
-    shares = {slot: gpus[slot::at_once] or [gpus[slot % len(gpus)]] for slot in range(at_once)}
+    each = max(1, len(gpus) // at_once)
+    shares = {
+        slot: [gpus[(slot * each + number) % len(gpus)] for number in range(each)]
+        for slot in range(at_once)
+    }
     grow = {'TF_FORCE_GPU_ALLOW_GROWTH': 'true'} if at_once > len(gpus) else {}
     return {
         slot: {'CUDA_VISIBLE_DEVICES': ','.join(share), **grow} for slot, share in shares.items()

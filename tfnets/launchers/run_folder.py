@@ -176,6 +176,26 @@ def add_facts(folder, facts, start):
     return run
 
 
+def provenance(runs):
+    """Where runs were trained and by what, over all their starts: what the head of a report says.
+
+    Args:
+        runs: list of what stands in a run.json.
+
+    Returns:
+        Dict from a fact's name to text.
+    """
+    starts = [start for run in runs for start in run['starts']]
+
+    def all_of(name):
+        return ', then '.join(dict.fromkeys(str(s[name]) for s in starts if name in s))
+
+    return {
+        'hardware': all_of('hardware'),
+        'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
+    }
+
+
 def _empty(folder):
     """Deletes what is in a folder; a kill in between leaves an empty one, or all of it."""
     trash = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix='.trash'))
@@ -193,9 +213,11 @@ def _is_foreign(path):
 
 
 def _is_log(path):
-    """Whether it is the file of --log_file, which is open."""
-    log = flags.FLAGS.log_file
-    return bool(log) and pathlib.Path(log).absolute() == path.absolute()
+    """Whether it is the file of --log_file, which is open, or a folder that it is in."""
+    if not flags.FLAGS.log_file:
+        return False
+    log = pathlib.Path(flags.FLAGS.log_file).absolute()
+    return path.absolute() in (log, *log.parents)
 
 
 def _default_folder(launcher, asked, values):
@@ -264,10 +286,19 @@ def _surroundings():
 
 def _revision():
     """The git revision of the code, if it stands in a clone."""
+    # An environment within a clone of something else is none: git knows nothing of this file.
+    if _git('ls-files', pathlib.Path(__file__).name) is None:
+        return None
+    return _git('describe', '--always', '--dirty', '--abbrev=12')
+
+
+def _git(*words):
+    """What git answers in the folder of the code; None if it has no answer."""
     folder = pathlib.Path(__file__).parent
-    command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ['git', *words], cwd=folder, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

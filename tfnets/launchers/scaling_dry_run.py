@@ -7,8 +7,6 @@ from tfnets.launchers import scaling_stages
 from tfnets.recipes import compound_scaling, scaled_networks
 
 FLAGS = flags.FLAGS
-# A network of the hand-made kind hardly costs more for more classes.
-_CLASSES = 2
 
 
 def show(plan, runs):
@@ -18,7 +16,8 @@ def show(plan, runs):
         plan: compound_scaling.Plan.
         runs: trial_runs.TrialRuns.
     """
-    classes = FLAGS.num_classes or _CLASSES
+    # ImageNet's, as published; a network of the hand-made kind hardly costs more for more of them.
+    classes = FLAGS.num_classes or (1000 if FLAGS.model == 'efficientnet' else 2)
     print(
         f'Counted for {classes} classes (--num_classes). px: side of the training images. ratio: '
         f'multiply-adds, to those of {plan.base.model}. 2^phi: what the papers promise; the rest '

@@ -9,7 +9,6 @@ import dataclasses
 
 from absl import flags
 
-from tfnets.errors import InputError
 from tfnets.launchers import app, common_flags, named_networks
 
 FLAGS = flags.FLAGS
@@ -52,12 +51,12 @@ def main():
     """Builds the networks, prints a table."""
     networks = _networks()
     app.import_tensorflow()
-    from tfnets.analysis import cost_table
+    from tfnets.analysis import cost_table, flops
     from tfnets.files import write_json
 
     built = [network.build(FLAGS.num_classes) for network in networks]
     named = [
-        (network.label, _cost(network, model))
+        (network.label, flops.cost(model, FLAGS.resolution or network.resolution))
         for network, model in zip(networks, built, strict=True)
     ]
     sizes = '; '.join(f'{label} at {cost.resolution} px' for label, cost in named)
@@ -92,16 +91,6 @@ def _write_graph(network, resolution):
     write_graph(writer, network, resolution)
     writer.close()
     print(f'written: {FLAGS.graph}')
-
-
-def _cost(network, built):
-    from tfnets.analysis import flops
-
-    resolution = FLAGS.resolution or network.resolution
-    try:
-        return flops.cost(built, resolution)
-    except InputError as error:
-        raise InputError(f'{network.label} at {resolution} px: {error}') from None
 
 
 def _facts(network, named):

@@ -8,6 +8,9 @@ from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_fo
 
 FLAGS = flags.FLAGS
 
+# What may be asked of a run later on.
+_CHANGEABLE = ('test',)
+
 
 def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate, **defaults):
     """Defines all flags; the arguments are the launcher's defaults.
@@ -19,15 +22,8 @@ def define_flags(train_preprocessing, eval_preprocessing, epochs, learning_rate,
         learning_rate: highest.
         **defaults: of other flags, by name.
     """
-    common_flags.define_model()
-    common_flags.define_data()
-    common_flags.define_splits()
-    common_flags.define_input(train_preprocessing, eval_preprocessing)
-    common_flags.define_training()
+    common_flags.define_training_run(train_preprocessing, eval_preprocessing)
     common_flags.define_course('', 'Training', epochs, learning_rate)
-    common_flags.define_arithmetic()
-    common_flags.define_devices()
-    common_flags.define_run()
     flags.DEFINE_list(
         'test_resolutions',
         [],
@@ -68,11 +64,7 @@ def check():
             '--pixel_statistics=training: --weights know the statistics that they were trained '
             'with; take --pixel_statistics=imagenet, which leaves them as they are'
         )
-    if not FLAGS.epochs and (FLAGS.new_head or not FLAGS.weights):
-        raise InputError(
-            '--epochs=0: this network has no trained classifier (no --weights, or --new_head), so '
-            'that there is nothing to test; train it by --epochs above 0'
-        )
+    checks.something_trained('test')
 
 
 def _main(launcher):
@@ -82,7 +74,7 @@ def _main(launcher):
     from tfnets.recipes import classification
 
     plan = _plan()
-    folder = run_folder.locate(launcher, common_flags.resolved())
+    folder = run_folder.locate(launcher, common_flags.resolved(), _CHANGEABLE)
     if _has_all(folder) and run_folder.show_finished(folder):
         return
     opened = splits.open_all()

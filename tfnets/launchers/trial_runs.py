@@ -8,42 +8,24 @@ import statistics
 from absl import flags, logging
 
 from tfnets.errors import InputError
-from tfnets.files import read_json, remove, write_text
+from tfnets.files import read_json
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
 from tfnets.models import registry
 from tfnets.recipes import compound_scaling, ranking
-from tfnets.training.record import read_metrics
+from tfnets.training.record import read_metrics, training_minutes
 
 FLAGS = flags.FLAGS
 
 # What a trial decides for itself, or what is the search's alone.
 _NOT_SHARED = (
     *('model', *registry.OPTIONS, 'weights', 'new_head', 'resolution', 'seed', 'epochs'),
-    *('run_dir', 'overwrite', 'dry_run', 'stop_after_validations'),
+    *('run_dir', 'overwrite', 'dry_run', 'stop_after_validations', 'log_file', 'log_level'),
 )
 
 
 class Unfinished(Exception):  # noqa: N818
     """Trials that are not finished were to be read."""
-
-
-class _Failures:
-    """Why jobs failed, a file for each, until they are started again."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def get(self, name):
-        """The reason; None if it has not failed."""
-        path = self._folder / f'{name}.txt'
-        return path.read_text() if path.exists() else None
-
-    def note(self, name, reason):
-        write_text(self._folder / f'{name}.txt', reason)
-
-    def forget(self, name):
-        remove(self._folder / f'{name}.txt')
 
 
 class TrialRuns:
@@ -56,7 +38,6 @@ class TrialRuns:
 
     def __init__(self, folder, pool):
         self._folder, self._pool = folder, pool
-        self._failures = _Failures(folder / 'failures')
 
     def folder(self, trial):
         """The folder of a trial's run."""
@@ -98,7 +79,7 @@ class TrialRuns:
         """
         self._check_lengths(trials)
         done = [trial for trial in trials if self._is_trained(trial, rung)]
-        failed = {trial: self._failures.get(trial.name) for trial in trials if trial not in done}
+        failed = {trial: self._pool.failure(trial.name) for trial in trials if trial not in done}
         missing = [trial.name for trial, reason in failed.items() if reason is None]
         if missing:
             raise Unfinished(f'{len(missing)} of {len(trials)} not finished: {", ".join(missing)}')
@@ -128,11 +109,7 @@ class TrialRuns:
 
     def _run(self, jobs, wait=True):
         """Runs a Job for each trial; answers those that failed, with the reason."""
-        for job in jobs.values():
-            self._failures.forget(job.name)
         failed = self._pool.run(list(jobs.values()), wait)
-        for name, reason in failed.items():
-            self._failures.note(name, reason)
         return {trial: failed[job.name] for trial, job in jobs.items() if job.name in failed}
 
     # ------------------------------------------------------------------- test, fine-tuning
@@ -216,19 +193,14 @@ class TrialRuns:
             for name, split in splits.items()
         ]
 
-        def all_of(name):
-            starts = (start for run in runs for start in run['starts'])
-            return ', then '.join(dict.fromkeys(str(s[name]) for s in starts if name in s))
-
         return {
             'flags': f'{self._folder}/flags.cfg',
             'data': f'{FLAGS.dataset}; photos: {", ".join(counts)}',
-            'hardware': all_of('hardware'),
             'ranked by': 'the last validation'
             if FLAGS.last_validations == 1
             else f'the mean of the last {FLAGS.last_validations} validations',
             'trials at once': FLAGS.trials_at_once,
-            'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
+            **run_folder.provenance(runs),
         }
 
     # ------------------------------------------------------------------------------- flags
@@ -314,10 +286,6 @@ def _validations(folder):
 
 
 def _minutes(folder, end):
-    """Of training up to a step, by the lines of the log; with the tracing of each start."""
-    seconds, before = 0.0, 0
-    for line in read_metrics(folder):
-        if line['split'] == 'train' and line['step'] <= end:
-            seconds += (line['step'] - before) * FLAGS.batch_size / line['images_per_second']
-            before = line['step']
-    return seconds / 60
+    """Of training up to a step."""
+    lines = [line for line in read_metrics(folder) if line['split'] == 'train']
+    return training_minutes([line for line in lines if line['step'] <= end], FLAGS.batch_size)

@@ -27,11 +27,7 @@ from tfnets.launchers import (
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model()
-common_flags.define_data()
-common_flags.define_splits()
-common_flags.define_input(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
-common_flags.define_training()
+common_flags.define_training_run(PRESETS['imagenet_train'], PRESETS['imagenet_eval'])
 common_flags.define_course('teacher_', 'The wide teacher', 90.0, 0.1, 'steps', 1e-4)
 common_flags.define_course('imitation_', 'Imitation of each stage', 10.0, 0.1)
 common_flags.define_course('distillation_', 'Distillation', 50.0, 0.1, weight_decay=1e-4)
@@ -39,9 +35,6 @@ common_flags.define_course('finetune_', 'Fine-tuning on labels, last', 0.0, 0.01
 common_flags.define_optimizer(
     'alone_', 'The thin network trained alone (--baseline)', 0.1, weight_decay=1e-4
 )
-common_flags.define_arithmetic()
-common_flags.define_devices()
-common_flags.define_run()
 flags.DEFINE_string(
     'teacher', None, 'The wide network: NAME:option=value:..., as resnet50:width_multiplier=4.'
 )
@@ -86,6 +79,9 @@ flags.DEFINE_list(
 )
 flags.adopt_module_key_flags(common_flags)
 
+# What may be added to a run.
+_CHANGEABLE = ('student_seeds', 'baseline')
+
 
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
@@ -109,12 +105,7 @@ def check():
         )
     checks.seeds('student_seeds')
     for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
-        kind = FLAGS[f'{prefix}schedule'].value
-        if kind in ('steps', 'wave'):
-            raise InputError(
-                f'--{prefix}schedule={kind}: the baselines have lengths of their own, which its '
-                'epochs do not fit; take cosine, or --nobaseline'
-            )
+        checks.any_length('baseline', prefix)
     stretches = (FLAGS.imitation_epochs, FLAGS.distillation_epochs, FLAGS.finetune_epochs)
     if not any(stretches):
         raise InputError(
@@ -129,7 +120,7 @@ def main():
     from tfnets.analysis import flops, imitation_report
     from tfnets.recipes import imitation
 
-    folder = run_folder.locate('wide_to_thin', common_flags.resolved())
+    folder = run_folder.locate('wide_to_thin', common_flags.resolved(), _CHANGEABLE)
     plan = _with_those_before(folder, make_plan())
     if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
@@ -139,6 +130,8 @@ def main():
     wide = named_networks.parse('teacher', FLAGS.teacher)
     teacher = objects.named_builder(wide, classes, strategy, FLAGS.teacher_weights)()
     student = build_student()
+    for network in (teacher, student):
+        objects.check_sizes(network, [plan.resolution])
     imitation.check(teacher, student, plan)
     trainer = objects.trainer(folder, strategy)
     if FLAGS.dry_run:

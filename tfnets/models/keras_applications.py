@@ -11,7 +11,7 @@ import re
 import keras
 import tensorflow as tf
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.models import layers, roles
 from tfnets.models import weights as files
 
@@ -272,8 +272,7 @@ def _download(name):
         build = getattr(keras.applications, name)
         return build(weights='imagenet', classifier_activation=None)
     except Exception as error:
-        reason = str(error).strip().partition('\n')[0]
         raise InputError(
-            f"keras:{name}: weights 'imagenet' could not be downloaded ({reason}); "
+            f"keras:{name}: weights 'imagenet' could not be downloaded ({one_line(error)}); "
             'without a network give the path of a file instead'
         ) from error

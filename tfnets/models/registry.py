@@ -300,8 +300,9 @@ def config(name, **options):
     """
     check(name, **options)
     if name.startswith(KERAS_PREFIX) or MODELS[name].config is None:
+        described = [known for known, entry in MODELS.items() if entry.config]
         raise InputError(
-            f'--model={name}: it has no compound scaling; expected one of {", ".join(scalable())}'
+            f'--model={name}: it has no compound scaling; expected one of {", ".join(described)}'
         )
     return _call(name, 'config', options)
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from absl import logging
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.models import roles
 from tfnets.models.layers import PixelScaling
 from tfnets.models.torch_weights import files as torch_files
@@ -178,8 +178,9 @@ def _keras_file(path, model, layout):
     except InputError:
         raise
     except Exception as error:  # h5py raises what it likes over a damaged file
-        reason = str(error).strip().partition('\n')[0]
-        raise InputError(f'{path}: not a file of weights that Keras wrote ({reason})') from error
+        raise InputError(
+            f'{path}: not a file of weights that Keras wrote ({one_line(error)})'
+        ) from error
     # The layers may be listed as in `model`, or as where it was taken from.
     places = _places_in_keras_3(model, model)
     if layout is not None and set(places) != set(tensors):

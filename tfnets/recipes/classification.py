@@ -82,15 +82,11 @@ def train_and_test(trainer, build: Callable[[], keras.Model], inputs: Inputs, pl
     result = trainer.run(phase)
     rows = []
     for pixels in plan.test_resolutions if plan.test else ():
-        evaluation = trainer.evaluate(phase.name, phase.objective, inputs.tests('test', pixels))
-        rows.append(Row(pixels, evaluation))
-        logging.info(
-            'test at %d px: top-1 %.2f +- %.2f %%, loss %.4f',
-            pixels,
-            100 * evaluation.top1,
-            100 * evaluation.top1_error,
-            evaluation.loss,
+        evaluation = trainer.evaluate(
+            phase.name, phase.objective, inputs.evaluation('test', pixels)
         )
+        rows.append(Row(pixels, evaluation))
+        logging.info('test at %d px: %s', pixels, evaluation)
     return Outcome(rows, result.epochs, result.minutes, result.validation)
 
 
@@ -103,6 +99,6 @@ def training(network, inputs, plan):
         plan.training.epochs,
         plan.training.optimizer,
         plan.training.schedule,
-        validation=inputs.tests('validation', plan.test_resolutions[0]),
+        validation=inputs.evaluation('validation', plan.test_resolutions[0]),
         evaluate_every=plan.evaluate_every,
     )

@@ -132,7 +132,7 @@ class Stage:
 
     def is_like_best(self, standing):
         """Whether a Standing is not told apart from the best."""
-        return not ranking.told_apart(self.best, standing)
+        return not self.best.seeds.told_apart(standing.seeds)
 
     @property
     def kind(self):
@@ -262,7 +262,7 @@ def tested(stages, plan):
 
 def trials_of(stage, standing):
     """The trials that a Standing of a Stage is made of."""
-    return trials(stage.kind, [standing.network], standing.scores, stage.epochs)
+    return trials(stage.kind, [standing.network], standing.seeds.top1, stage.epochs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,13 +122,9 @@ def fixres(trainer, build: Callable[[], keras.Model], inputs: Inputs, plan: Plan
     recipe.score('train', objective, 'test', resolutions)
     logging.info('apparent size ratio %.3f; fine-tuning at %d px', gap.ratio[plan.sigma], chosen)
 
-    for tune in plan.tunes:
-        phases = {f'finetune_{tune}': chosen}
-        if plan.control:
-            phases[f'control_{tune}'] = plan.resolution
-        for name, pixels in phases.items():
-            trainer.run(recipe.finetuning(name, objective, tune, pixels))
-            recipe.score(name, objective, 'test', resolutions)
+    for phase in recipe.finetunings(objective, chosen):
+        trainer.run(phase)
+        recipe.score(phase.name, objective, 'test', resolutions)
 
     if plan.high_resolution:
         objective = recipe.objective(build())
@@ -156,10 +152,7 @@ def dry_run(plan, network, inputs, chosen=None):
     objective = recipe.objective(network)
     chosen = chosen or recipe.measure_gap().resolution[plan.sigma]
     phases = [recipe.training('train', objective, plan.resolution, plan.training.epochs)]
-    for tune in plan.tunes:
-        phases.append(recipe.finetuning(f'finetune_{tune}', objective, tune, chosen))
-        if plan.control:
-            phases.append(recipe.finetuning(f'control_{tune}', objective, tune, plan.resolution))
+    phases += recipe.finetunings(objective, chosen)
     if plan.high_resolution:
         epochs = equal_compute_epochs(plan, chosen)
         phases.append(recipe.training('high_resolution', objective, chosen, epochs))
@@ -190,11 +183,21 @@ class _Recipe:
             epochs,
             plan.training.optimizer,
             schedule,
-            validation=self._inputs.tests('validation', pixels),
+            validation=self._inputs.evaluation('validation', pixels),
             evaluate_every=plan.evaluate_every,
         )
 
-    def finetuning(self, name, objective, tune, pixels):
+    def finetunings(self, objective, chosen):
+        """The phases of fine-tuning at the chosen resolution, each with its control."""
+        phases = []
+        for tune in self._plan.tunes:
+            phases.append(self._finetuning(f'finetune_{tune}', objective, tune, chosen))
+            if self._plan.control:
+                low = self._plan.resolution
+                phases.append(self._finetuning(f'control_{tune}', objective, tune, low))
+        return phases
+
+    def _finetuning(self, name, objective, tune, pixels):
         """Fine-tuning on the training images, prepared as for a test (section 4.2)."""
         plan = self._plan
         return Phase(
@@ -206,7 +209,7 @@ class _Recipe:
             plan.finetuning.schedule,
             treatment={'network': treatment(tune, objective.network)},
             start_from='train',
-            validation=self._inputs.tests('validation', pixels),
+            validation=self._inputs.evaluation('validation', pixels),
             evaluate_every=plan.evaluate_every,
         )
 
@@ -228,18 +231,10 @@ class _Recipe:
         """Scores a finished phase's network on a split at each resolution."""
         minutes = self._trainer.result(name).minutes
         for pixels in resolutions:
-            batches = self._inputs.tests(split, pixels)
+            batches = self._inputs.evaluation(split, pixels)
             evaluation = self._trainer.evaluate(name, objective, batches)
             self.rows.append(Row(name, split, pixels, minutes, evaluation))
-            logging.info(
-                '%s, %s at %d px: top-1 %.2f +- %.2f %%, loss %.4f',
-                name,
-                split,
-                pixels,
-                100 * evaluation.top1,
-                100 * evaluation.top1_error,
-                evaluation.loss,
-            )
+            logging.info('%s, %s at %d px: %s', name, split, pixels, evaluation)
 
     def top1(self, name, split, pixels):
         """The accuracy that was scored."""

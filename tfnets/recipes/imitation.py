@@ -18,9 +18,9 @@ from tfnets.errors import InputError
 from tfnets.models import stages
 from tfnets.recipes.inputs import Inputs
 from tfnets.training.evaluation import Evaluation
-from tfnets.training.logging import read_metrics
 from tfnets.training.objectives import Classification, Distillation, Imitation, Targets
 from tfnets.training.phase import FROZEN, Course, Phase, Treatment
+from tfnets.training.record import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,7 +367,7 @@ class _Recipe:
             course.optimizer,
             course.schedule,
             treatment or {},
-            validation=inputs.tests('validation', plan.resolution),
+            validation=inputs.evaluation('validation', plan.resolution),
             evaluate_every=plan.evaluate_every,
             **options,
         )
@@ -392,28 +392,24 @@ class _Recipe:
         """Runs the last phases of a network, and scores what comes out."""
         for phase in phases:
             self._trainer.run(phase)
-        self._add(arm, seed, network, [*before, *phases])
-
-    def _add(self, arm, seed, network, phases):
-        """Scores a network at the end of its phases on the test split."""
-        results = [self._trainer.result(phase.name) for phase in phases]
-        tests = self._inputs.tests('test', self._plan.resolution)
-        evaluation = self._trainer.evaluate(phases[-1].name, Classification(network), tests)
+        names = [phase.name for phase in (*before, *phases)]
+        results = [self._trainer.result(name) for name in names]
+        tests = self._inputs.evaluation('test', self._plan.resolution)
+        evaluation = self._trainer.evaluate(names[-1], Classification(network), tests)
         row = Row(
             arm,
             seed,
-            [phase.name for phase in phases],
+            names,
             sum(result.epochs for result in results),
             sum(result.minutes for result in results),
             evaluation,
         )
         self.rows.append(row)
         logging.info(
-            '%s, seed %d: top-1 %.2f +- %.2f %% on the test split, %.1f epochs, %.1f minutes',
+            '%s, seed %d: %s on the test split, %.1f epochs, %.1f minutes',
             arm,
             seed,
-            100 * evaluation.top1,
-            100 * evaluation.top1_error,
+            evaluation,
             row.epochs,
             row.minutes,
         )

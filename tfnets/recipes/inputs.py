@@ -43,7 +43,7 @@ class Inputs:
         """
         return self._batches(self.train, line or self.train_preprocessing, pixels, stream)
 
-    def tests(self, split, pixels):
+    def evaluation(self, split, pixels):
         """Batches of 'validation' or 'test', as prepared for a test."""
         return self._batches(getattr(self, split), self.eval_preprocessing, pixels, '')
 

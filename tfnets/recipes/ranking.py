@@ -1,7 +1,6 @@
 """Ranks of networks that were trained with several seeds: what is told apart, and what is not.
 
-Networks are ranked by their accuracy on the validation split, and told apart only where a
-difference exceeds what another seed, or other photos, would change.
+Networks are ranked by their accuracy on the validation split.
 """
 
 import dataclasses
@@ -9,9 +8,8 @@ import math
 import statistics
 
 from tfnets.recipes.scaled_networks import Network
-
-# One seed alone does not tell what another one would change.
-SEEDS_FOR_A_CLAIM = 2
+from tfnets.training.evaluation import binomial_error
+from tfnets.training.seeds import Seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +27,9 @@ class Score:
     minutes: float
 
     @property
-    def binomial(self):
-        """Standard error of top1, of a binomial draw of so many photos."""
-        return math.sqrt(self.top1 * (1 - self.top1) / self.examples)
+    def error(self):
+        """Standard error of top1."""
+        return binomial_error(self.top1, self.examples)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,46 +38,17 @@ class Standing:
 
     Attributes:
         network: Network.
-        scores: dict from a seed to its Score.
-        mean: of top1 over the seeds.
-        deviation: sample standard deviation over the seeds; None with one seed.
-        binomial: standard error of one network's top1, the largest among them.
+        seeds: Seeds, what its trials came to.
+        minutes: of training, mean over the seeds.
         best_rank: 1 + the networks that are better and told apart from it.
         worst_rank: the networks that are not worse and told apart from it.
     """
 
     network: Network
-    scores: dict[int, Score]
-    mean: float
-    deviation: float | None
-    binomial: float
+    seeds: Seeds
+    minutes: float
     best_rank: int = 1
     worst_rank: int = 1
-
-    @property
-    def spread(self):
-        """The larger of the deviation and the binomial error: what chance alone may change."""
-        return max(self.deviation or 0.0, self.binomial)
-
-    @property
-    def minutes(self):
-        """Of training, mean over the seeds."""
-        return statistics.fmean(score.minutes for score in self.scores.values())
-
-
-def told_apart(one, other):
-    """Whether two networks differ by more than the spread of either.
-
-    Args:
-        one: Standing.
-        other: Standing.
-
-    Returns:
-        bool; always False where one of them has fewer seeds than a claim needs.
-    """
-    if min(len(one.scores), len(other.scores)) < SEEDS_FOR_A_CLAIM:
-        return False
-    return abs(one.mean - other.mean) > max(one.spread, other.spread)
 
 
 def rank(scored):
@@ -92,25 +61,23 @@ def rank(scored):
         List of Standing, the best first; of equals the one that was listed first.
     """
     standings = [_standing(network, scores) for network, scores in scored.items() if scores]
-    standings.sort(key=lambda standing: -standing.mean)
+    standings.sort(key=lambda standing: -standing.seeds.mean)
     ranked = []
     for place, standing in enumerate(standings):
-        better = sum(told_apart(standing, other) for other in standings[:place])
-        worse = sum(told_apart(standing, other) for other in standings[place + 1 :])
-        ranks = {'best_rank': 1 + better, 'worst_rank': len(standings) - worse}
+        apart = [standing.seeds.told_apart(other.seeds) for other in standings]
+        worst = len(standings) - sum(apart[place + 1 :])
+        ranks = {'best_rank': 1 + sum(apart[:place]), 'worst_rank': worst}
         ranked.append(dataclasses.replace(standing, **ranks))
     return ranked
 
 
 def _standing(network, scores):
-    top1 = [score.top1 for score in scores.values()]
-    return Standing(
-        network,
-        scores,
-        mean=statistics.fmean(top1),
-        deviation=statistics.stdev(top1) if len(top1) > 1 else None,
-        binomial=max(score.binomial for score in scores.values()),
+    seeds = Seeds(
+        {seed: score.top1 for seed, score in scores.items()},
+        max(score.error for score in scores.values()),
     )
+    minutes = statistics.fmean(score.minutes for score in scores.values())
+    return Standing(network, seeds, minutes)
 
 
 # ---------------------------------------------------------------------------------- halving

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.files import read_json, replacing, write_json, write_text
 from tfnets.training import cluster
 
@@ -103,9 +103,10 @@ class Checkpoints:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
                 return True
             except _UNREADABLE as error:
-                reason = str(error).splitlines()[0]
                 logging.warning(
-                    'checkpoint %s cannot be read (%s); trying the one before', path, reason
+                    'checkpoint %s cannot be read (%s); trying the one before',
+                    path,
+                    one_line(error),
                 )
         if paths:
             raise InputError(
@@ -140,8 +141,7 @@ def _telling(what, advice):
     try:
         yield
     except _UNREADABLE as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(f'{what} cannot be read ({reason}); {advice}') from None
+        raise InputError(f'{what} cannot be read ({one_line(error)}); {advice}') from None
 
 
 def check_frozen(folder, modules):
@@ -224,9 +224,8 @@ def load_model(path):
     try:
         return keras.saving.load_model(path)
     except (*_UNREADABLE, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f'{path}: cannot be loaded ({reason}); expected a .keras file of this library'
+            f'{path}: cannot be loaded ({one_line(error)}); expected a .keras file of this library'
         ) from None
 
 

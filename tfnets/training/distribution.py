@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from tfnets.errors import InputError
+from tfnets.errors import InputError, one_line
 from tfnets.models import roles
 from tfnets.training import cluster
 
@@ -43,7 +43,7 @@ def _tpu_strategy(name):
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
-        reason = ' '.join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise InputError(
             f'--strategy=tpu: TensorFlow {tf.__version__} finds no TPU {name} ({reason}); expected '
             'a TPU VM with the package tensorflow-tpu of the same version'

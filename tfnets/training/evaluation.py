@@ -6,6 +6,16 @@ import math
 import numpy as np
 
 
+def binomial_error(share, count):
+    """Standard error of a share of right answers, of a binomial draw of so many."""
+    return math.sqrt(share * (1 - share) / count)
+
+
+def percent(share, error):
+    """A share of right answers and its error, as tables show them."""
+    return f'{100 * share:.2f} ± {100 * error:.2f}'
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """How a network did on a split.
@@ -25,6 +35,10 @@ class Evaluation:
     top1_error: float | None = None
     balanced: float | None = None
     top5: float | None = None
+
+    def __str__(self):
+        top1 = '' if self.top1 is None else f'top-1 {percent(self.top1, self.top1_error)} %, '
+        return f'{top1}loss {self.loss:.4f}'
 
     def numbers(self):
         """The fields as a dict, without those that are None."""
@@ -69,7 +83,7 @@ def summarize(columns):
         examples=size,
         loss=loss,
         top1=top1,
-        top1_error=math.sqrt(top1 * (1 - top1) / size),
+        top1_error=binomial_error(top1, size),
         balanced=float(np.mean(per_class)),
         top5=float(columns['top5'].mean()) if 'top5' in columns else None,
     )

@@ -55,7 +55,9 @@ class MetricsLog:
         self._known = {(line['split'], line['step']) for line in own}
 
     def write(self, split, step, numbers):
-        """Adds the numbers of a split ('train', 'validation') at a step."""
+        """Adds the numbers of a split ('train', 'validation') at a step, if it has none yet."""
+        if self.has(split, step):
+            return
         numbers = {name: _rounded(value) for name, value in numbers.items()}
         line = {'phase': self._phase, 'split': split, 'step': step, **numbers}
         self._file.write(json.dumps(line) + '\n')

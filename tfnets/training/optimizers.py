@@ -48,7 +48,7 @@ class Optimizer:
         # Keras clips where it applies: after the sum over replicas, and unscaled.
         clip = {'global_clipnorm': self.clip_norm or None}
         if self.name == 'sgd':
-            optimizer = keras.optimizers.SGD(learning_rate, self.momentum, self.nesterov, **clip)
+            optimizer = SGD(learning_rate, self.momentum, self.nesterov, **clip)
         elif self.name == 'adam':
             optimizer = keras.optimizers.Adam(learning_rate, **clip)
         elif self.name == 'adamw':
@@ -58,7 +58,7 @@ class Optimizer:
             exempt = [v for v in variables if role[id(v)] not in self.decayed_roles]
             optimizer.exclude_from_weight_decay(exempt)
         elif self.name == 'rmsprop':
-            optimizer = keras.optimizers.RMSprop(
+            optimizer = RMSprop(
                 learning_rate, rho=0.9, momentum=self.momentum, epsilon=1e-3, **clip
             )
         else:
@@ -84,6 +84,40 @@ class Optimizer:
             else 0.0
             for variable in variables
         ]
+
+
+class SGD(keras.optimizers.SGD):
+    """Keras' SGD, but with the learning rate outside of the velocity, as in torch.
+
+    v = momentum v + g; w -= learning rate (g + momentum v with Nesterov's momentum, else v). Keras
+    has the learning rate within: v = momentum v - learning rate g; w += v. As long as it does not
+    change they are the same; where it drops to a tenth, Keras goes on by steps of the old one for a
+    while (Goyal et al. 2017, section 3: momentum correction). The code of these papers is torch's.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates a variable and its velocity."""
+        rate = keras.ops.cast(learning_rate, variable.dtype)
+        step = gradient = keras.ops.cast(gradient, variable.dtype)
+        if self.momentum:
+            velocity = self.momentums[self._get_variable_index(variable)]
+            self.assign(velocity, self.momentum * velocity + gradient)
+            step = gradient + self.momentum * velocity if self.nesterov else velocity
+        self.assign_sub(variable, rate * step)
+
+
+class RMSprop(keras.optimizers.RMSprop):
+    """Keras' RMSprop, but with mean squares that begin at 1, as EfficientNet's TensorFlow 1 has it.
+
+    From 0 the first steps would be up to thirty times as long.
+    """
+
+    def build(self, variables):
+        """Makes the variables of the optimizer."""
+        if not self.built:
+            super().build(variables)
+            for mean_square in self._velocities:
+                mean_square.assign(keras.ops.ones_like(mean_square))
 
 
 def _roles(models):

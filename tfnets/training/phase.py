@@ -144,6 +144,9 @@ class Phase:
         if not self.validation:
             return frozenset()
         period = self.evaluate_every * self.data.steps_per_epoch
-        times = math.floor(self.steps / period)
-        numbers = range(1, times + 1)
-        return frozenset(max(1, round(period * number)) for number in numbers) | {self.steps}
+        numbers = range(1, math.floor(self.steps / period) + 1)
+        # The first step behind which so many epochs have been seen.
+        steps = {math.ceil(round(period * number, 6)) for number in numbers}
+        # The last update may reach beyond the last epoch.
+        last = self.steps - self.optimizer.accumulate
+        return frozenset(step for step in steps if step <= last) | {self.steps}

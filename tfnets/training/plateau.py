@@ -30,10 +30,17 @@ class History:
             self.scale = tf.Variable(1.0, dtype=tf.float64, trainable=False)
             self._best = tf.Variable(worst, dtype=tf.float64, trainable=False)
             self._waited = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.variables = [self.scale, self._best, self._waited]
+            self._noted = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        self.variables = [self.scale, self._best, self._waited, self._noted]
 
-    def note(self, value):
-        """Takes the metric of a validation; reduces the learning rate if it is time to."""
+    @property
+    def noted(self):
+        """The step of the last validation that was noted; -1 before any."""
+        return int(self._noted.numpy())
+
+    def note(self, value, step):
+        """Takes the metric of a step's validation; reduces the learning rate if it is time to."""
+        self._noted.assign(step)
         if self._is_better(value):
             self._best.assign(value)
             self._waited.assign(0)

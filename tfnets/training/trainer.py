@@ -106,6 +106,7 @@ class Trainer:
             Preempted: after a SIGTERM; all is saved.
             NotFinite: if the loss is NaN or infinite.
         """
+        self._forget_others(phase)
         finished = self.result(phase.name)
         if finished:
             checkpoints.restore_modules(self.folder(phase.name), phase.changing)
@@ -129,6 +130,15 @@ class Trainer:
             return None
         validation = saved.pop('validation')
         return PhaseResult(**saved, validation=Evaluation(**validation) if validation else None)
+
+    def _forget_others(self, phase):
+        """Lets go of functions that evaluate, and so hold, none of the networks that now change."""
+        changing = {id(module) for module in phase.changing.values()}
+        self._evaluators = {
+            objective: function
+            for objective, function in self._evaluators.items()
+            if changing & {id(module) for module in objective.modules.values()}
+        }
 
     def _describe(self, phase):
         """Writes down what is trained and what it is to see, for those who look at a checkpoint."""
@@ -212,8 +222,12 @@ class Trainer:
 
     def _lacks_validation(self, phase, state, log):
         """Whether the last start was asked to end just when it should have validated."""
-        is_there = cluster.agreed(log.has('validation', state.step))
-        return state.step in phase.evaluation_steps and not is_there
+        if state.step not in phase.evaluation_steps:
+            return False
+        # A validation that a start began with is in the log, but not yet in a checkpoint.
+        if state.plateau:
+            return state.plateau.noted != state.step
+        return not cluster.agreed(log.has('validation', state.step))
 
     def _validate(self, phase, state, log):
         """Scores the networks on the validation split, keeps them if they are the best."""
@@ -233,7 +247,7 @@ class Trainer:
                 state.checkpoints.save_if_best(state.step, sign * value)
         if state.plateau:
             metric = state.plateau.metric
-            state.plateau.note(_measured(validation, metric, '--plateau_metric'))
+            state.plateau.note(_measured(validation, metric, '--plateau_metric'), state.step)
         log.write('validation', state.step, validation.numbers())
         return validation
 
@@ -285,7 +299,9 @@ class Trainer:
         """Puts a sheet of augmented images and the graphs of the networks on TensorBoard."""
         if not cluster.is_chief():
             return
-        few = dataclasses.replace(phase.data, batch_size=min(16, phase.data.batch_size))
+        count = min(16, phase.data.batch_size)
+        source = phase.data.source.for_few(count)
+        few = dataclasses.replace(phase.data, batch_size=count, source=source)
         with faults.naming_damage(phase.data.source):
             batch = next(iter(pipeline.training_dataset(few, 0, 1)))
         log.images(few.finish(batch)['image'].numpy())

@@ -1,7 +1,6 @@
 """What a run tells of its speed: the time of a step, memory, the share of the peak, a profile."""
 
 import dataclasses
-import resource
 import time
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from tfnets import machine
 from tfnets.training import cluster
 
 
@@ -82,7 +82,7 @@ def _most_memory():
     gpus = [device.name.partition('device:')[2] for device in tf.config.list_logical_devices('GPU')]
     if gpus:
         return max(tf.config.experimental.get_memory_info(gpu)['peak'] for gpu in gpus)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return machine.most_memory()
 
 
 def measure_peak(strategy, side=2048, seconds=1.0):
