@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfnets.data import operations, presets, sources
-from tfnets.data.operations import OPERATIONS, area_box, as_uint8, inception_box
+from tfnets.data.operations import OPERATIONS, area_box, as_uint8, base, inception_box
 from tfnets.data.preprocessing import parse
 from tfnets.errors import InputError
 
@@ -751,6 +751,27 @@ def test_a_line_that_is_not_random_needs_no_seed():
     line = parse('resize_short_side(9) | center_crop(8)', 8)
     assert not line.is_random
     assert line(tf.constant(encode(noise(12, 10)))).shape == (8, 8, 3)
+
+
+def test_a_crop_of_ones_own_sets_the_size_and_can_be_measured(monkeypatch):
+    def corner_box(size, seed, part):
+        side = tf.cast(part * tf.cast(tf.reduce_min(size), tf.float32), tf.int32)
+        return tf.stack([0, 0, side, side])
+
+    def decode_corner(encoded, seed, size: base.pixels, part: base.share = 0.5):
+        box = corner_box(operations.image_size(encoded), seed, part)
+        return tf.image.resize(operations.decode_box(encoded, box), (size, size))
+
+    monkeypatch.setattr(operations.base, 'OPERATIONS', {})  # it is not to stay
+    made = base.operation(decode_corner, makes='square', box=corner_box)
+    monkeypatch.setitem(OPERATIONS, 'decode_corner', made)
+    line = parse('decode_corner(resolution, 0.25) | flip_lr', 6)
+    assert (line.crops, line.output_size) == (True, 6)
+    photo = tf.constant(encode(noise(20, 40)))
+    size, box = line.crop_box(photo, SEED)
+    assert size.numpy().tolist() == [20, 40]
+    assert box.numpy().tolist() == [0, 0, 5, 5]
+    assert line(photo, SEED).shape == (6, 6, 3)
 
 
 def test_crop_box_without_a_crop_is_refused():

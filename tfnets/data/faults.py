@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data import headers, operations
+from tfnets.data.image_files import few
 from tfnets.data.source import StreamedSource
 from tfnets.errors import InputError
 
@@ -134,9 +135,3 @@ def reason(error):
     if label:
         return f'label {label[1]}, expected 0 to {int(label[2]) - 1}'
     return text or type(error).__name__
-
-
-def few(names):
-    """The first of many names, and how many more there are."""
-    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-    return ', '.join(names[:5]) + more

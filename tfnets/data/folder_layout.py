@@ -1,7 +1,6 @@
 """How photos lie in a folder: which names mean one, splits in it, files below. No TensorFlow."""
 
 import os
-import pathlib
 
 from tfnets.errors import InputError
 
@@ -70,9 +69,3 @@ def files_below(folder):
         entered.add(place)
         found += (os.path.join(parent, name) for name in files if not name.startswith('.'))
     return sorted(found)
-
-
-def classes_below(folder):
-    """The names of the class folders in a folder, in their order; hidden ones are none."""
-    visible = (path for path in pathlib.Path(folder).iterdir() if not path.name.startswith('.'))
-    return sorted(path.name for path in visible if path.is_dir())

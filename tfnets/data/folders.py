@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfnets.data.faults import few
-from tfnets.data.folder_layout import classes_below, files_below, split_folders
-from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
+from tfnets.data.folder_layout import split_folders
+from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, few, printable
 from tfnets.data.source import SPLITS, Source
 from tfnets.errors import InputError
 
@@ -34,10 +33,10 @@ def load_folder(root, split):
     root = pathlib.Path(root).expanduser()
     if split not in (*SPLITS, 'all'):
         raise InputError(f'{root}: no split {split!r}; a folder has {", ".join(SPLITS)} and all')
-    files = _files_by_class(root, split)
-    names = list(files)
-    paths = [str(path) for name in names for path in files[name]]
-    labels = [label for label, name in enumerate(names) for _ in files[name]]
+    photos = _photos_by_class(root, split)
+    names = list(photos)
+    paths = [str(path) for name in names for path in photos[name]]
+    labels = [label for label, name in enumerate(names) for _ in photos[name]]
     if not paths:
         raise InputError(
             f'--dataset={root}: no images for split {split!r}; expected {root}/CLASS/*.jpg '
@@ -59,23 +58,25 @@ def load_folder(root, split):
     )
 
 
-def _files_by_class(root, split):
-    """The photos of each class in a split, by the classes' names, in their order."""
+def _photos_by_class(root, split):
+    """The paths of each class's photos in a split, by the classes' names, in their order."""
     own = _split_folders(root)
+    listed = {name: by_class(folder) for name, folder in own.items()}
+    names = sorted({name for classes, _ in listed.values() for name in classes})
+    _check_classes(root, [classes for classes, _ in listed.values()], names)
+    if split in ('train', 'all'):
+        _warn_of_others(root, [own[name] / path for name in own for path in listed[name][1]])
     # The splits that have no folder of their own are cut from the training photos.
     cut = [name for name in SPLITS if name == 'train' or name not in own]
-    folders = own.values() if split == 'all' else [own.get(split, own['train'])]
-    names = sorted({name for folder in own.values() for name in classes_below(folder)})
-    _check_classes(root, own, names)
-    if split in ('train', 'all'):
-        _warn_of_others(root, [path / name for path in own.values() for name in names])
-    files = {name: [p for folder in folders for p in _images(folder / name)] for name in names}
-    if split in cut:
-        files = {name: _part(paths, cut, split, own['train']) for name, paths in files.items()}
-    return files
+    found = {name: [] for name in names}
+    for part in own if split == 'all' else [split if split in own else 'train']:
+        for name, paths in listed[part][0].items():
+            kept = _part(paths, cut, split) if split in cut else paths
+            found[name] += [own[part] / path for path in kept]
+    return found
 
 
-def _check_classes(root, own, names):
+def _check_classes(root, parts, names):
     """Refuses names that cannot be written, and classes without a photo, if others have some."""
     for name in names:
         if printable(name) != name:
@@ -83,7 +84,7 @@ def _check_classes(root, own, names):
                 f'--dataset={root}: the class folder {printable(name)!r} has a name that is not '
                 'UTF-8; rename it'
             )
-    empty = [name for name in names if not any(_images(path / name) for path in own.values())]
+    empty = [name for name in names if not any(classes.get(name) for classes in parts)]
     if empty and empty != names:
         raise InputError(
             f'--dataset={root}: no photo of class {empty[0]!r}; expected files that end in '
@@ -99,22 +100,14 @@ def _split_folders(root):
     return found
 
 
-def _images(folder):
-    if not folder.is_dir():
-        return []
-    return sorted(pathlib.Path(path) for path in files_below(folder) if is_image(path))
-
-
-def _warn_of_others(root, folders):
+def _warn_of_others(root, others):
     """Names files that are no photos by their endings: they are left out."""
-    files = [path for folder in folders if folder.is_dir() for path in files_below(folder)]
-    others = [path for path in files if not is_image(path)]
     if others:
         logging.warning(
-            '%s: %d other files left out (%s); photos end in %s',
+            '%s: %d other files left out (%s); photos stand in class folders and end in %s',
             root,
             len(others),
-            few([printable(os.path.relpath(path, root)) for path in others]),
+            few([printable(path.relative_to(root)) for path in others]),
             ', '.join(IMAGE_SUFFIXES),
         )
 
@@ -130,15 +123,12 @@ def _hash(values):
     return hashlib.sha1(repr(values).encode()).hexdigest()
 
 
-def _part(paths, cut, split, root):
+def _part(paths, cut, split):
     """A class's share of a split: a tenth for each but the training set, by a hash of the names.
 
     The hash makes the division the same on every machine, whatever order the files are listed in.
     """
-    ranked = sorted(
-        paths,
-        key=lambda path: hashlib.sha1(os.fsencode(path.relative_to(root).as_posix())).digest(),
-    )
+    ranked = sorted(paths, key=lambda path: hashlib.sha1(os.fsencode(path)).digest())
     held = max(1, round(len(ranked) / 10)) if len(ranked) >= 3 else 0
     place = cut.index(split)
     if split == 'train':

@@ -18,6 +18,39 @@ def printable(path):
     return os.fsencode(path).decode(errors='backslashreplace')
 
 
+def few(names):
+    """The first of many names, and how many more there are."""
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(names[:5]) + more
+
+
+def by_class(folder, left_out=()):
+    """Lists the images of a folder of class folders.
+
+    Args:
+        folder: pathlib.Path; what is hidden in it, as .ipynb_checkpoints, is passed over.
+        left_out: names of folders in it that are no classes.
+
+    Returns:
+        Dict from the name of each class folder, in their order, to the images below it; and a list
+        of the files that are no images, or in no class folder. All are paths below `folder`, str,
+        in their order.
+    """
+    classes, others = {}, []
+    start = len(os.path.join(folder, ''))
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.startswith('.') or name in left_out:
+            continue
+        if os.path.isdir(path):
+            files = [file[start:] for file in files_below(path)]
+            classes[name] = [file for file in files if is_image(file)]
+            others += [file for file in files if not is_image(file)]
+        else:
+            others.append(name)
+    return classes, others
+
+
 def find_images(arguments):
     """The image files that the words of a command line mean, in their order.
 

@@ -10,7 +10,7 @@ import pathlib
 import re
 
 from tfnets.data.folder_layout import files_below, split_folders
-from tfnets.data.image_files import IMAGE_SUFFIXES, is_image, printable
+from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, few, is_image, printable
 from tfnets.errors import InputError
 
 VALIDATION_SHARE = 0.2  # As DeepLearning_MiniProjects divides Caltech-256.
@@ -70,7 +70,7 @@ def read(root, validation_share=None, test_share=None, seed=0, keep_clutter=Fals
     root = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
     own = split_folders(root, 'input_dir')
     left_out = () if keep_clutter else (CLUTTER,)
-    listed = {split: _classes(root, folder, left_out) for split, folder in own.items()}
+    listed = {split: _listed(root, folder, left_out) for split, folder in own.items()}
     flat = 'validation' in own and not listed['validation'][0]
     folders = sorted({name for classes, _ in listed.values() for name in classes})
     names = _class_names(root, folders)
@@ -93,32 +93,20 @@ def read(root, validation_share=None, test_share=None, seed=0, keep_clutter=Fals
 # ---------------------------------------------------------------------------------- what is there
 
 
-def _classes(root, folder, left_out):
-    """The images below each class folder, by its name, and the files that are none."""
-    classes, others = {}, []
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if name.startswith('.') or name in left_out:
-            continue
-        if path.is_dir():
-            files = _files(root, path)
-            classes[name] = [file for file in files if is_image(file)]
-            others += [file for file in files if not is_image(file)]
-        else:
-            others.append(path.relative_to(root).as_posix())
-    return classes, others
+def _listed(root, folder, left_out):
+    """What image_files.by_class answers of a folder, as paths below root."""
+    classes, others = by_class(folder, left_out)
 
+    def below_root(paths):
+        return [(folder.relative_to(root) / path).as_posix() for path in paths]
 
-def _files(root, folder):
-    """The files below a folder, as paths below root."""
-    start = len(os.path.join(root, ''))
-    return [path[start:] for path in files_below(folder)]
+    return {name: below_root(paths) for name, paths in classes.items()}, below_root(others)
 
 
 def _notes(root, own, listed, splits, left_out):
     """What was left out, line by line."""
     notes = [
-        f'{name}: left out, {len(_files(root, folder / name))} files; --keep_clutter keeps it'
+        f'{name}: left out, {len(files_below(folder / name))} files; --keep_clutter keeps it'
         for folder in own.values()
         for name in left_out
         if (folder / name).is_dir()
@@ -126,9 +114,9 @@ def _notes(root, own, listed, splits, left_out):
     taken = {path for path, _ in splits.get('validation', ())}
     others = [path for _, paths in listed.values() for path in paths if path not in taken]
     if others:
-        few = ', '.join(map(printable, others[:5])) + (', ...' if len(others) > 5 else '')
+        named = few([printable(path) for path in others])
         notes.append(
-            f'warning: {len(others)} other files left out ({few}); photos stand in class folders '
+            f'warning: {len(others)} other files left out ({named}); photos stand in class folders '
             f'and end in {", ".join(IMAGE_SUFFIXES)}'
         )
     return tuple(notes)

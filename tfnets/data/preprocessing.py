@@ -26,7 +26,6 @@ _ARITHMETIC = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_CROPS = ('decode_area_crop', 'decode_inception_crop')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +148,9 @@ class Preprocessing:
         """Side of the square images that come out, in pixels; None if they are not all square."""
         side = None
         for step in self.steps:
-            if step.name in (*_CROPS, 'resize', 'center_crop', 'random_crop'):
-                side = step.arguments['size']
-            elif step.name in ('decode', 'resize_short_side'):
-                side = None
+            makes = OPERATIONS[step.name].makes
+            if makes:
+                side = step.arguments['size'] if makes == 'square' else None
         return side
 
     @property
@@ -163,7 +161,7 @@ class Preprocessing:
     @property
     def crops(self):
         """Whether the line begins with a random crop, whose size can be measured."""
-        return self.steps[0].name in _CROPS
+        return OPERATIONS[self.steps[0].name].box is not None
 
     def crop_box(self, encoded, seed):
         """Draws the rectangle that the line would cut out of this example, decoding nothing.
@@ -179,16 +177,16 @@ class Preprocessing:
             InputError: if the line does not begin with a random crop.
         """
         if not self.crops:
+            crops = [name for name, function in OPERATIONS.items() if function.box]
             raise InputError(
                 f'preprocessing {self.line!r}: no random crop to measure; expected it to begin '
-                f'with {" or ".join(_CROPS)}'
+                f'with {" or ".join(crops)}'
             )
-        given = self.steps[0].arguments
-        seed = self.own_seed(seed, 0)
-        size = operations.image_size(encoded)
-        if self.steps[0].name == 'decode_area_crop':
-            return size, operations.area_box(size, seed, given['low'], given['high'])
-        return size, operations.inception_box(size, seed, given['area'], given['ratio'])
+        first, size = self.steps[0], operations.image_size(encoded)
+        box = OPERATIONS[first.name].box
+        wanted = first.arguments.keys() & inspect.signature(box).parameters.keys() - {'size'}
+        given = {name: first.arguments[name] for name in wanted}
+        return size, box(size, self.own_seed(seed, 0), **given)
 
 
 @functools.lru_cache

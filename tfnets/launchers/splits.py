@@ -7,6 +7,7 @@ import itertools
 
 from absl import flags, logging
 
+from tfnets.data.image_files import few
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
 from tfnets.training import cluster
@@ -98,8 +99,6 @@ def sound(opened, training, folder=None):
         InputError: if a file of an evaluation is damaged, or the data changed since the run began.
     """
     import numpy as np
-
-    from tfnets.data.faults import few
 
     found = _found(opened, training, folder)
     bad = found['damaged']

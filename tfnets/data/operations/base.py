@@ -6,6 +6,7 @@ annotated with what they accept: one of the functions below, which answer the va
 wants it, or raise ValueError.
 """
 
+import functools
 import math
 
 
@@ -23,8 +24,20 @@ tf = _TensorFlow()
 OPERATIONS = {}
 
 
-def operation(function):
-    """Puts a function into OPERATIONS."""
+def operation(function=None, *, makes=None, box=None):
+    """Puts a function into OPERATIONS.
+
+    Args:
+        function: the operation.
+        makes: 'square' where the result is one of the side `size`, an argument; 'any' where its
+            sides may be different; nothing where they are those of what comes in.
+        box: of a random crop, what draws its rectangle: function of an image's size, int32 [2], a
+            seed, and some of the crop's arguments by name; answers int32 [4]: top, left, height,
+            width.
+    """
+    if function is None:
+        return functools.partial(operation, makes=makes, box=box)
+    function.makes, function.box = makes, box
     OPERATIONS[function.__name__] = function
     return function
 

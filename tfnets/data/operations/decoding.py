@@ -18,7 +18,7 @@ from tfnets.data.operations.geometry import resized
 _DCT = 'INTEGER_ACCURATE'
 
 
-@operation
+@operation(makes='any')
 def decode(encoded):
     """Decodes a JPEG, PNG, GIF or BMP file whole, to three channels, as Pillow does.
 
@@ -40,7 +40,7 @@ def decode(encoded):
     return image
 
 
-@operation
+@operation(makes='square', box=area_box)
 def decode_area_crop(
     encoded,
     seed,
@@ -75,7 +75,7 @@ def decode_area_crop(
     return resized(image, (size, size), interpolation, antialias)
 
 
-@operation
+@operation(makes='square', box=inception_box)
 def decode_inception_crop(
     encoded,
     seed,

@@ -25,7 +25,7 @@ def padding_name(value):
     return value
 
 
-@operation
+@operation(makes='any')
 def resize_short_side(
     image, size: pixels, interpolation: interpolation_name = 'bilinear', antialias: boolean = True
 ):
@@ -38,7 +38,7 @@ def resize_short_side(
     return resized(image, scaled, interpolation, antialias)
 
 
-@operation
+@operation(makes='square')
 def resize(
     image, size: pixels, interpolation: interpolation_name = 'bilinear', antialias: boolean = True
 ):
@@ -46,7 +46,7 @@ def resize(
     return resized(image, (size, size), interpolation, antialias)
 
 
-@operation
+@operation(makes='square')
 def center_crop(image, size: pixels):
     """Cuts a square of `size` pixels out of the middle; pads with black where there is less.
 
@@ -61,7 +61,7 @@ def center_crop(image, size: pixels):
     return tf.slice(image, [corner[0], corner[1], 0], [size, size, 3])
 
 
-@operation
+@operation(makes='square')
 def random_crop(
     image,
     seed,
