@@ -21,7 +21,15 @@ from absl import flags, logging
 
 from tfnets.data.presets import PRESETS
 from tfnets.errors import InputError
-from tfnets.launchers import app, checks, common_flags, named_networks, objects, splits
+from tfnets.launchers import (
+    app,
+    checks,
+    common_flags,
+    flag_values,
+    named_networks,
+    objects,
+    splits,
+)
 
 FLAGS = flags.FLAGS
 
@@ -94,8 +102,7 @@ def check():
         raise InputError("--peer=torch: PyTorch is not installed; pip install '.[torch]'")
     if not FLAGS.batch_sizes:
         raise InputError('--batch_sizes: expected at least one number of images')
-    for text in FLAGS.batch_sizes:
-        checks.positive('batch_sizes', text, 'images')
+    flag_values.images('batch_sizes')
 
 
 def _networks():
@@ -145,7 +152,7 @@ def compare_networks():
         '| times as fast | MACs promise | share that arrives | times unfolded |\n'
         '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|'
     )
-    for batch in map(int, FLAGS.batch_sizes):
+    for batch in flag_values.images('batch_sizes'):
         contestants = _contestants(built, folded, batch, pixels)
         speeds = benchmark.alternate(contestants, FLAGS.steps * batch, FLAGS.rounds)
         rows += _show_networks({speed.name: speed for speed in speeds}, costs, batch)
@@ -205,7 +212,7 @@ def _show_stages(networks, pixels):
     """Prints what each stage of each network takes, at the last size of batch."""
     from tfnets.analysis import benchmark
 
-    batch, xla = int(FLAGS.batch_sizes[-1]), objects.xla()
+    batch, xla = flag_values.images('batch_sizes')[-1], objects.xla()
     print('| network | stage | batch | ms | MACs (G) | G multiply-adds/s |')
     print('|---|---|---:|---:|---:|---:|')
     options = {'xla': xla, 'frozen': FLAGS.folded and not xla}

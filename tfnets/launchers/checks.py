@@ -11,7 +11,7 @@ from absl import flags
 from tfnets.data import preprocessing
 from tfnets.data.folder_layout import is_folder
 from tfnets.errors import InputError
-from tfnets.launchers import common_flags
+from tfnets.launchers import common_flags, flag_values
 from tfnets.models import registry
 
 FLAGS = flags.FLAGS
@@ -49,33 +49,8 @@ def model_and_input():
     if FLAGS.new_head and not weights:
         raise InputError('--new_head: there are no --weights, so that the whole network is new')
     if 'profile' in FLAGS:
-        profile()
-        peak_tflops()
-
-
-def profile():
-    """The pair of --profile, None if there is none."""
-    if FLAGS.profile is None:
-        return None
-    found = re.fullmatch(r'(\d+):([1-9]\d*)', FLAGS.profile, re.ASCII)
-    if not found:
-        raise InputError(f'--profile={FLAGS.profile}: expected START:COUNT in steps, as 100:10')
-    return int(found[1]), int(found[2])
-
-
-def peak_tflops():
-    """The number of --peak_tflops; None to ask for no share, 'measured' to measure it."""
-    if FLAGS.peak_tflops in (None, 'measured'):
-        return FLAGS.peak_tflops
-    try:
-        peak = float(FLAGS.peak_tflops)
-    except ValueError:
-        peak = math.nan
-    if not 0 < peak < math.inf:
-        raise InputError(
-            f"--peak_tflops={FLAGS.peak_tflops}: expected a number above 0, or 'measured'"
-        )
-    return peak
+        flag_values.profile()
+        flag_values.peak_tflops()
 
 
 def _check_line(flag):
@@ -136,9 +111,9 @@ def optimizer(prefix):
                 f'--{prefix}{name}={flag.value}: belongs to --{prefix}schedule='
                 f'{" and ".join(owners)}, got {kind}; leave it out'
             )
-    wave_later(prefix)
+    flag_values.wave_later(prefix)
     every = FLAGS[f'{prefix}drop_every']
-    if drop_at(prefix) and every.present and every.value != every.default:
+    if flag_values.drop_at(prefix) and every.present and every.value != every.default:
         raise InputError(f'--{prefix}drop_at, --{prefix}drop_every: expected one of them')
     factor, ema = FLAGS[f'{prefix}drop_factor'].value, FLAGS[f'{prefix}ema'].value
     if not 0 < factor < 1:
@@ -147,38 +122,6 @@ def optimizer(prefix):
         )
     if ema and ema >= 1:
         raise InputError(f'--{prefix}ema={ema}: expected less than 1, as 0.9999')
-
-
-def drop_at(prefix):
-    """Reads --drop_at: rising epochs; None if it is not given."""
-    texts = FLAGS[f'{prefix}drop_at'].value
-    if not texts:
-        return None
-    try:
-        epochs = tuple(map(float, texts))
-    except ValueError:
-        epochs = (0.0,)
-    if not all(0 <= a < b < math.inf for a, b in zip((0.0, *epochs), epochs, strict=False)):
-        raise InputError(
-            f'--{prefix}drop_at={",".join(texts)}: expected rising epochs above 0, as 30,60,80'
-        )
-    return epochs
-
-
-def wave_later(prefix):
-    """Reads --wave_later: an epoch and a learning rate; None if it is not given."""
-    text = FLAGS[f'{prefix}wave_later'].value
-    if text is None:
-        return None
-    try:
-        epoch, lowest = map(float, text.split(':'))
-    except ValueError:
-        epoch = lowest = -1.0
-    if not (0 <= epoch < math.inf and 0 <= lowest < math.inf):
-        raise InputError(
-            f'--{prefix}wave_later={text}: expected an epoch and a learning rate, as 50:1e-7'
-        )
-    return epoch, lowest
 
 
 def data():
@@ -212,27 +155,6 @@ def reachable(name, address):
         raise InputError(
             f'--{name}={address}: nobody listens there ({error}); start the dispatcher first'
         ) from None
-
-
-def pixels(name, text):
-    """Reads a length in pixels out of a flag that may hold other words too."""
-    return positive(name, text, 'pixels')
-
-
-def positive(name, text, unit):
-    """Reads a whole number above 0."""
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise InputError(f'--{name}={text}: expected a number of {unit}, above 0')
-    return int(text)
-
-
-def seeds(flag):
-    """Refuses a list of seeds in which one is no whole number, or too large."""
-    for text in FLAGS[flag].value:
-        if not (text.isascii() and text.isdecimal() and int(text) <= common_flags.LARGEST_SEED):
-            raise InputError(
-                f'--{flag}={text}: expected whole numbers, 0 to {common_flags.LARGEST_SEED}'
-            )
 
 
 def _check_numbers():

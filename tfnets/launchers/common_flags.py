@@ -3,6 +3,7 @@
 from absl import flags
 
 from tfnets.data import presets
+from tfnets.launchers import flag_values
 from tfnets.models import registry
 
 # Flags that may differ when a run is gone on with: they change where and how fast, not what.
@@ -27,9 +28,6 @@ CHANGEABLE = (
     'peak_tflops',
     'stop_after_validations',
 )
-
-# The order of examples looks at 31 bits.
-LARGEST_SEED = 2**31 - 1
 
 # Flags that belong to some schedules only; a stage's prefix goes before each.
 SCHEDULE_FLAGS = {
@@ -365,7 +363,7 @@ def define_arithmetic():
         0,
         'Of weights, order and augmentation.',
         lower_bound=0,
-        upper_bound=LARGEST_SEED,
+        upper_bound=flag_values.LARGEST_SEED,
     )
     flags.DEFINE_enum(
         'precision',

@@ -17,6 +17,7 @@ from tfnets.launchers import (
     checks,
     common_flags,
     finetuning_flags,
+    flag_values,
     run_folder,
     scaling_dry_run,
     scaling_stages,
@@ -157,7 +158,7 @@ def make_plan():
     if FLAGS.halving == 1:
         raise InputError('--halving=1: expected 0, or at least 2')
     base = scaled_networks.base(FLAGS.model, FLAGS.resolution)
-    seeds = _seeds('seeds', [FLAGS.seed])
+    seeds = flag_values.seeds('seeds') or (FLAGS.seed,)
     plan = compound_scaling.Plan(
         bases=_bases(),
         base=base,
@@ -168,9 +169,9 @@ def make_plan():
         search_epochs=FLAGS.epochs,
         final_epochs=_epochs('final'),
         scale_epochs=_epochs('scale'),
-        compare_seeds=_seeds('compare_seeds', seeds),
+        compare_seeds=flag_values.seeds('compare_seeds') or seeds,
         search_seeds=seeds,
-        scale_seeds=_seeds('scale_seeds', seeds),
+        scale_seeds=flag_values.seeds('scale_seeds') or seeds,
         finalists=FLAGS.finalists,
         halving=FLAGS.halving,
         evaluate_every=FLAGS.evaluate_every,
@@ -250,11 +251,6 @@ def _checked(flag, coefficients):
 
 def _epochs(stage):
     return FLAGS[f'{stage}_epochs'].value or FLAGS.epochs
-
-
-def _seeds(flag, default):
-    checks.seeds(flag)
-    return tuple(dict.fromkeys(map(int, FLAGS[flag].value))) or tuple(default)
 
 
 def _check_epochs(plan):

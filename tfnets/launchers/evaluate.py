@@ -8,7 +8,15 @@ import pathlib
 from absl import flags
 
 from tfnets.data.folder_layout import is_folder
-from tfnets.launchers import app, checks, common_flags, objects, saved_networks, splits
+from tfnets.launchers import (
+    app,
+    checks,
+    common_flags,
+    flag_values,
+    objects,
+    saved_networks,
+    splits,
+)
 
 FLAGS = flags.FLAGS
 
@@ -41,8 +49,7 @@ def check():
         FLAGS.split = saved_networks.own_split(run, FLAGS.split)
     elif not FLAGS['split'].present and is_folder(FLAGS.dataset):
         FLAGS.split = 'all'  # another folder than the run's: no photo of it was trained on
-    for text in FLAGS.resolutions:
-        checks.pixels('resolutions', text)
+    flag_values.pixels('resolutions')
     checks.data()
     saved_networks.find()
 
@@ -62,7 +69,7 @@ def main():
     saved.check_classes(source)
     with strategy.scope():
         network = saved.load()
-    resolutions = list(map(int, FLAGS.resolutions)) or [saved.resolution]
+    resolutions = flag_values.pixels('resolutions') or (saved.resolution,)
     objects.check_sizes(network, resolutions)
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
     objective = Classification(network)

@@ -4,7 +4,7 @@ from absl import flags
 
 from tfnets.data import lengths, preprocessing
 from tfnets.errors import InputError
-from tfnets.launchers import checks, common_flags
+from tfnets.launchers import checks, common_flags, flag_values
 
 FLAGS = flags.FLAGS
 
@@ -46,16 +46,19 @@ def define():
     flags.DEFINE_bool('control', True, 'Also fine-tune for as long at the training resolution.')
 
 
+def test_resolution():
+    """Where to fine-tune: 'sigma', 'validation', or pixels."""
+    return flag_values.pixels_or('test_resolution', ('sigma', 'validation'))
+
+
 def check():
     """Refuses flags that cannot be right."""
     checks.course('finetune_')
     for tune in FLAGS.tune or ['']:
         if tune not in ('classifier_and_last_bn', 'all'):
             raise InputError(f'--tune={tune}: expected classifier_and_last_bn, all, or both')
-    for text in FLAGS.resolutions:
-        checks.pixels('resolutions', text)
-    if FLAGS.test_resolution not in ('sigma', 'validation'):
-        checks.pixels('test_resolution', FLAGS.test_resolution)
+    flag_values.pixels('resolutions')
+    test_resolution()
     if not preprocessing.parse(FLAGS.train_preprocessing, 224).crops:
         raise InputError(
             f'--train_preprocessing={FLAGS.train_preprocessing}: it shows objects at one size, so '

@@ -15,6 +15,7 @@ from tfnets.launchers import (
     common_flags,
     dry_run,
     finetuning_flags,
+    flag_values,
     objects,
     run_folder,
     splits,
@@ -82,16 +83,15 @@ def make_plan():
     """The recipe's settings, all checked."""
     from tfnets.recipes import fixres
 
-    test = FLAGS.test_resolution
     return fixres.Plan(
         resolution=objects.resolution(),
         training=objects.course(),
         finetuning=objects.course('finetune_'),
         tunes=tuple(dict.fromkeys(FLAGS.tune)),
         sigma=FLAGS.sigma,
-        test_resolution=int(test) if test.isdecimal() else test,
+        test_resolution=finetuning_flags.test_resolution(),
         resolution_multiple=FLAGS.resolution_multiple,
-        resolutions=tuple(map(int, FLAGS.resolutions)),
+        resolutions=flag_values.pixels('resolutions'),
         control=FLAGS.control,
         high_resolution=FLAGS.high_resolution,
         evaluate_every=FLAGS.evaluate_every,

@@ -7,7 +7,7 @@ from absl import flags, logging
 from tfnets import machine
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, checks, common_flags, run_folder
+from tfnets.launchers import app, common_flags, flag_values, run_folder
 from tfnets.models import registry
 from tfnets.training import cluster
 
@@ -68,13 +68,13 @@ def _watch(made_strategy):
     from tfnets.analysis import flops
     from tfnets.training import watching
 
-    peak = checks.peak_tflops()
+    peak = flag_values.peak_tflops()
     if peak == 'measured':
         peak = watching.measure_peak(made_strategy) / 1e12
         logging.info('a large matrix product: %.3g TFLOP/s', peak)
     # A walk through the networks' graphs, which no line of the log needs to make anew.
     operations = functools.cache(flops.of_training)
-    return watching.Watch(checks.profile(), operations, peak and 1e12 * peak)
+    return watching.Watch(flag_values.profile(), operations, peak and 1e12 * peak)
 
 
 def network_builder(num_classes, made_strategy):
@@ -220,7 +220,7 @@ def schedule(prefix=''):
             {
                 'factor': value('drop_factor'),
                 'every': value('drop_every'),
-                'at': checks.drop_at(prefix),
+                'at': flag_values.drop_at(prefix),
             },
         ),
         'wave': (
@@ -228,7 +228,7 @@ def schedule(prefix=''):
             {
                 'lowest': value('wave_lowest'),
                 'half': value('wave_epochs'),
-                'later': checks.wave_later(prefix),
+                'later': flag_values.wave_later(prefix),
             },
         ),
         'plateau': (

@@ -4,7 +4,16 @@ from absl import flags
 
 from tfnets.errors import InputError
 from tfnets.files import read_json
-from tfnets.launchers import app, checks, common_flags, dry_run, objects, run_folder, splits
+from tfnets.launchers import (
+    app,
+    checks,
+    common_flags,
+    dry_run,
+    flag_values,
+    objects,
+    run_folder,
+    splits,
+)
 
 FLAGS = flags.FLAGS
 
@@ -57,8 +66,7 @@ def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
     checks.model_and_input()
     checks.course('')
-    for text in FLAGS.test_resolutions:
-        checks.pixels('test_resolutions', text)
+    flag_values.pixels('test_resolutions')
     if FLAGS.pixel_statistics == 'training' and FLAGS.weights:
         raise InputError(
             '--pixel_statistics=training: --weights know the statistics that they were trained '
@@ -112,7 +120,7 @@ def _plan():
     return classification.Plan(
         resolution=objects.resolution(),
         training=objects.course(),
-        test_resolutions=tuple(map(int, FLAGS.test_resolutions)) or (objects.resolution(),),
+        test_resolutions=flag_values.pixels('test_resolutions') or (objects.resolution(),),
         evaluate_every=FLAGS.evaluate_every,
         targets=objects.targets(),
         test=FLAGS.test,

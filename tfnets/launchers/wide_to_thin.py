@@ -19,6 +19,7 @@ from tfnets.launchers import (
     checks,
     common_flags,
     dry_run,
+    flag_values,
     named_networks,
     objects,
     run_folder,
@@ -103,7 +104,7 @@ def check():
         raise InputError(
             '--teacher_epochs=0: there are no --teacher_weights, so that the teacher knows nothing'
         )
-    checks.seeds('student_seeds')
+    flag_values.seeds('student_seeds')
     for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
         checks.any_length('baseline', prefix)
     stretches = (FLAGS.imitation_epochs, FLAGS.distillation_epochs, FLAGS.finetune_epochs)
@@ -191,7 +192,7 @@ def make_plan():
         distillation=objects.course('distillation_'),
         finetuning=objects.course('finetune_'),
         alone=Course(0, objects.optimizer('alone_'), objects.schedule('alone_')),
-        seeds=tuple(dict.fromkeys(map(int, FLAGS.student_seeds or [FLAGS.seed]))),
+        seeds=flag_values.seeds('student_seeds') or (FLAGS.seed,),
         joint=FLAGS.imitate == 'joint',
         imitation_loss=FLAGS.imitation_loss,
         temperature=FLAGS.temperature,
