@@ -22,7 +22,7 @@ from small_runs import (
     weights,
 )
 
-from tfnets.data import preprocessing, sources
+from tfnets.data import pipeline, preprocessing, sources
 from tfnets.data.pipeline import Batches
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.models import layers
@@ -126,6 +126,31 @@ def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, u
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Preempted, match='step 5 of 14'):
             new_trainer(tmp_path).run(phase(source))
+        assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    again = phase(source)
+    new_trainer(tmp_path).run(again)
+    assert_equal(weights(again), undisturbed[0])
+    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+
+
+def test_a_validation_under_way_is_left_for_the_next_start(
+    tmp_path, monkeypatch, source, undisturbed
+):
+    original = pipeline.evaluation_dataset
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.install()
+    try:
+        for _ in range(2):  # the first start leaves it, and so does the next one, at once
+            with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 5 of 14'):
+                patch.setattr(pipeline, 'evaluation_dataset', interrupted)
+                new_trainer(tmp_path).run(phase(source))
         assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
     finally:
         signal.signal(signal.SIGTERM, before)

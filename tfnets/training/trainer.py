@@ -168,16 +168,17 @@ class Trainer:
         ):
             if state.step == 0 and phase.evaluate_first:
                 log.write('validation', 0, self.score(phase.objective, phase.validation).numbers())
-            if self._lacks_validation(phase, state, log):
+            behind = self._lacks_validation(phase, state, log)
+            if behind:
                 validation = self._validate(phase, state, log)
-            leaving = stop <= state.step < phase.steps
+            leaving = (behind and validation is None) or stop <= state.step < phase.steps
             while state.step < phase.steps and not leaving:
                 self._watch.at(state.step, log.folder)
                 numbers = self._advance(phase, state, iterator)
                 log.write('train', state.step, numbers)
                 left = (phase.steps - state.step) * phase.data.batch_size
                 progress.update(state.step, numbers, left / numbers['images_per_second'])
-                # A validation may take longer than there is time left; the next start begins by it.
+                # A validation may take longer than there is time left: the next start begins by it.
                 if state.step in phase.evaluation_steps and not any(cluster.total([terminated()])):
                     validation = self._validate(phase, state, log)
                 # Clocks differ, and a signal may come to one process alone.
@@ -230,9 +231,16 @@ class Trainer:
         return not cluster.agreed(log.has('validation', state.step))
 
     def _validate(self, phase, state, log):
-        """Scores the networks on the validation split, keeps them if they are the best."""
+        """Scores the networks on the validation split, keeps them if they are the best.
+
+        Returns:
+            Evaluation; None where it was left because the process is to end.
+        """
         with state.averaged():
-            validation = self.score(phase.objective, phase.validation)
+            try:
+                validation = self.score(phase.objective, phase.validation)
+            except Preempted:
+                return None
             if not math.isfinite(validation.loss):
                 raise NotFinite(
                     f'{phase.name}: the validation loss at step {state.step} is '
@@ -353,7 +361,11 @@ class Trainer:
         return Evaluation(**saved[key])
 
     def score(self, objective, batches):
-        """Scores an objective's networks as they are, on every example once."""
+        """Scores an objective's networks as they are, on every example once.
+
+        Raises:
+            Preempted: between two batches, after a SIGTERM.
+        """
         return summarize(self.answers(objective, batches))
 
     def answers(self, objective, batches):
@@ -364,9 +376,17 @@ class Trainer:
         data = self.strategy.distribute_datasets_from_function(
             lambda context: pipeline.evaluation_dataset(batches, context)
         )
-        function = self._evaluators[objective]
+        function, data = self._evaluators[objective], _until_preempted(data)
         with faults.naming_damage(batches.source):
             return collect(batches, (scores for batch in data for scores in function(batch)))
+
+
+def _until_preempted(batches, every=16):
+    """The same, but it ends by Preempted, in all processes at the same batch, if one is to end."""
+    for number, batch in enumerate(batches):
+        if number % every == 0 and any(cluster.total([preemption.requested()])):
+            raise Preempted('in the middle of an evaluation')
+        yield batch
 
 
 def _measured(validation, metric, flag):
