@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -30,3 +31,15 @@ def two_devices():
     from tfnets.training.distribution import make_strategy
 
     return make_strategy('mirrored')
+
+
+@pytest.fixture
+def preemptible():
+    """Signals are minded as launchers mind them, until the end of the test."""
+    from tfnets.training import preemption
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    preemption.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

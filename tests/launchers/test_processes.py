@@ -13,7 +13,6 @@ import pytest
 from tfnets.errors import InputError, Preempted
 from tfnets.launchers import processes
 from tfnets.launchers.processes import Pool
-from tfnets.training import preemption
 
 # Notes when it began and ended in a file of its name, waits for a file, and may fail.
 WORKER = textwrap.dedent("""
@@ -168,19 +167,13 @@ def test_when_the_launcher_is_killed_its_processes_are_asked_to_end(tmp_path, jo
     assert Pool(tmp_path, 1).run([job('a')]) == {}
 
 
-def test_a_sigterm_reaches_the_processes(tmp_path, job, monkeypatch):
-    old = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    preemption.install()
-    try:
-        jobs = [job('a', 'never'), job('b', 'never'), job('c')]
-        pid = os.getpid()
-        code = f'import os, time; time.sleep(1.5); os.kill({pid}, 15)'
-        subprocess.Popen([sys.executable, '-c', code])
-        with pytest.raises(Preempted, match='2 processes'):
-            Pool(tmp_path, 2).run(jobs)
-    finally:
-        signal.signal(signal.SIGTERM, old[0])
-        signal.signal(signal.SIGINT, old[1])
+def test_a_sigterm_reaches_the_processes(tmp_path, job, preemptible):
+    jobs = [job('a', 'never'), job('b', 'never'), job('c')]
+    pid = os.getpid()
+    code = f'import os, time; time.sleep(1.5); os.kill({pid}, 15)'
+    subprocess.Popen([sys.executable, '-c', code])
+    with pytest.raises(Preempted, match='2 processes'):
+        Pool(tmp_path, 2).run(jobs)
     assert sorted(notes(tmp_path)) == ['a began', 'a terminated', 'b began', 'b terminated']
 
 

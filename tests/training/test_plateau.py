@@ -9,7 +9,6 @@ from small_runs import Killed, kill_at, new_trainer, phase
 
 from tfnets.data import sources
 from tfnets.errors import Preempted
-from tfnets.training import preemption
 from tfnets.training.evaluation import Evaluation
 from tfnets.training.plateau import History
 from tfnets.training.record import read_metrics
@@ -92,7 +91,7 @@ def test_the_record_shows_it_and_a_run_that_goes_on_has_not_forgotten(tmp_path, 
     assert rates == {2: 0.005, **dict.fromkeys([4, 6, 8, 10, 12], 0.01), 14: 0.005, 16: 0.005}
 
 
-def test_a_validation_that_a_start_began_with_is_not_forgotten(tmp_path, monkeypatch):
+def test_a_validation_that_a_start_began_with_is_not_forgotten(tmp_path, monkeypatch, preemptible):
     """Asked to end where it should have validated, then killed behind that, before it saved."""
     source = sources.load('sample', 'test').take(np.arange(32))
     as_before = Evaluation(1, 1.0, 0.5, 0.0, 0.0)
@@ -109,14 +108,9 @@ def test_a_validation_that_a_start_began_with_is_not_forgotten(tmp_path, monkeyp
         whole = phase(source, epochs=6, schedule=schedule, evaluate_every=2)
         new_trainer(tmp_path, steps_per_call=2).run(whole)
 
-    before = signal.getsignal(signal.SIGTERM)
-    preemption.install()
-    try:
-        with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 8 of 12'):
-            patch.setattr(Trainer, '_advance', interrupted_advance)
-            run()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 8 of 12'):
+        patch.setattr(Trainer, '_advance', interrupted_advance)
+        run()
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, Trainer, '_advance', 1)
         run()

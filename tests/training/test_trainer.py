@@ -105,30 +105,27 @@ def test_a_finished_phase_is_only_read(tmp_path, monkeypatch, source, undisturbe
     assert_equal(weights(again), weights(done))
 
 
-def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, undisturbed):
+def test_sigterm_saves_and_the_same_run_goes_on(
+    tmp_path, monkeypatch, preemptible, source, undisturbed
+):
     original = Trainer._advance
 
     def advance(*args):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    before = signal.getsignal(signal.SIGTERM)
-    preemption.install()
-    try:
-        with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 3 of 14'):
-            patch.setattr(Trainer, '_advance', advance)
-            new_trainer(tmp_path).run(phase(source))
-        with pytest.raises(Preempted):  # at once, where there is nothing to save
-            signal.raise_signal(signal.SIGTERM)
-        # A library swallows it: it is minded all the same, and the validation of step 5 is left
-        # for later.
-        with contextlib.suppress(Preempted):
-            signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Preempted, match='step 5 of 14'):
-            new_trainer(tmp_path).run(phase(source))
-        assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 3 of 14'):
+        patch.setattr(Trainer, '_advance', advance)
+        new_trainer(tmp_path).run(phase(source))
+    with pytest.raises(Preempted):  # at once, where there is nothing to save
+        signal.raise_signal(signal.SIGTERM)
+    # A library swallows it: it is minded all the same, and the validation of step 5 is left
+    # for later.
+    with contextlib.suppress(Preempted):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(Preempted, match='step 5 of 14'):
+        new_trainer(tmp_path).run(phase(source))
+    assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
     again = phase(source)
     new_trainer(tmp_path).run(again)
     assert_equal(weights(again), undisturbed[0])
@@ -136,7 +133,7 @@ def test_sigterm_saves_and_the_same_run_goes_on(tmp_path, monkeypatch, source, u
 
 
 def test_a_validation_under_way_is_left_for_the_next_start(
-    tmp_path, monkeypatch, source, undisturbed
+    tmp_path, monkeypatch, preemptible, source, undisturbed
 ):
     original = pipeline.evaluation_dataset
 
@@ -144,16 +141,11 @@ def test_a_validation_under_way_is_left_for_the_next_start(
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    before = signal.getsignal(signal.SIGTERM)
-    preemption.install()
-    try:
-        for _ in range(2):  # the first start leaves it, and so does the next one, at once
-            with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 5 of 14'):
-                patch.setattr(pipeline, 'evaluation_dataset', interrupted)
-                new_trainer(tmp_path).run(phase(source))
-        assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    for _ in range(2):  # the first start leaves it, and so does the next one, at once
+        with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 5 of 14'):
+            patch.setattr(pipeline, 'evaluation_dataset', interrupted)
+            new_trainer(tmp_path).run(phase(source))
+    assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
     again = phase(source)
     new_trainer(tmp_path).run(again)
     assert_equal(weights(again), undisturbed[0])
