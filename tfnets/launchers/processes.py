@@ -80,7 +80,7 @@ class Pool:
 
     def __init__(self, folder, at_once):
         self._logs, self._claims = folder / 'logs', folder / '.claims'
-        self._failures = Failures(folder / 'failures')
+        self._failures = _Failures(folder / 'failures')
         self._at_once, self._environments = at_once, {}
         self._running, self._failed, self._before = {}, {}, {}
 
@@ -212,7 +212,7 @@ class Pool:
         return None
 
 
-class Failures:
+class _Failures:
     """Why jobs failed, a file for each, until they are started again.
 
     Args:
