@@ -29,4 +29,4 @@ def test_scores():
     ]
     table = markdown.scores([{**row, 'resolution': 64, 'top5': 0.75, 'minutes': 2.04}], first)
     assert '| top-5 (%) |' in table
-    assert table.endswith('|    75.00 |        40.00 | 1.2500 |   2500 |     2.0 |')
+    assert table.endswith('|     75.00 |        40.00 | 1.2500 |   2500 |     2.0 |')

@@ -102,7 +102,7 @@ def test_baselines_and_seeds_may_come_later(launch, tmp_path):
         (['--student_seeds=2147483648'], 'expected whole numbers, 0 to 2147483647'),
         (
             ['--baseline', '--distillation_schedule=steps'],
-            '--distillation_schedule=steps: the baselines have lengths of their own',
+            '--baseline, --distillation_schedule=steps: that training has a length of its own',
         ),
         (
             ['--baseline', '--alone_warmup_epochs=4'],
