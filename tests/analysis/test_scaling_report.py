@@ -181,6 +181,14 @@ def test_the_test_split_and_fixres(report):
     assert cells(text, '(c) fine-tuned: all')[1:] == ['293', '89.00 ± 0.50', '4000']
 
 
+def test_networks_of_about_the_same_cost_have_marks_on_the_axis(plan):
+    axes = Figure().subplots()
+    found = stage('search', {network: 0.8 for network in CANDIDATES})
+    scaling_report.draw_accuracies(axes, [found], plan, 2)
+    low, high = axes.get_xlim()
+    assert sum(low <= mark <= high for mark in axes.get_xticks()) >= 2
+
+
 def test_pictures(report, plan, outcome, tmp_path):
     text, _ = report('./photos')
     for name in ('accuracy_by_macs', 'curves_compare', 'curves_search', 'curves_scale'):
