@@ -59,7 +59,7 @@ def test_a_search_with_finals():
     search, final = compound_scaling.search(train, plan(finalists=2))
     third, fourth = networks(4)[2:]
     assert [standing.network for standing in search.standings][:2] == [third, fourth]
-    assert search.best.mean == pytest.approx(0.901)
+    assert search.best.seeds.mean == pytest.approx(0.901)
     assert [standing.network for standing in final.standings] == [third, fourth]
     assert (search.epochs, final.epochs) == (4, 8)
     assert len(train.asked[1][0]) == 6
@@ -84,7 +84,7 @@ def test_what_fails_is_told_and_does_not_stop_the_others():
     first = 'search.mbconv_c.phi1.a1.4_b1.02_g1.17.seed0'
     (search,) = compound_scaling.search(FakeTraining([first]), plan())
     assert {trial.name: reason for trial, reason in search.failed.items()} == {first: 'exit code 1'}
-    assert list(search.best.scores) == [1, 2]
+    assert list(search.best.seeds.top1) == [1, 2]
     every = [trial.name for trial in compound_scaling.compare_trials(plan())]
     with pytest.raises(TrialsFailed, match='compare: all 4 trials failed: exit code 1'):
         compound_scaling.compare(FakeTraining(every), plan())
