@@ -50,6 +50,14 @@ def undisturbed(tmp_path_factory, source):
     return weights(whole), [untimed(line) for line in read_metrics(folder)], result
 
 
+def check_it_goes_on_as_undisturbed(folder, source, undisturbed):
+    """Runs to its end what was left in a folder."""
+    again = phase(source)
+    new_trainer(folder).run(again)
+    assert_equal(weights(again), undisturbed[0])
+    assert [untimed(line) for line in read_metrics(folder)] == undisturbed[1]
+
+
 @pytest.mark.parametrize(
     ('owner', 'name', 'call'),
     [
@@ -126,10 +134,7 @@ def test_sigterm_saves_and_the_same_run_goes_on(
     with pytest.raises(Preempted, match='step 5 of 14'):
         new_trainer(tmp_path).run(phase(source))
     assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
-    again = phase(source)
-    new_trainer(tmp_path).run(again)
-    assert_equal(weights(again), undisturbed[0])
-    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+    check_it_goes_on_as_undisturbed(tmp_path, source, undisturbed)
 
 
 def test_a_validation_under_way_is_left_for_the_next_start(
@@ -146,10 +151,7 @@ def test_a_validation_under_way_is_left_for_the_next_start(
             patch.setattr(pipeline, 'evaluation_dataset', interrupted)
             new_trainer(tmp_path).run(phase(source))
     assert all(line['split'] == 'train' for line in read_metrics(tmp_path))
-    again = phase(source)
-    new_trainer(tmp_path).run(again)
-    assert_equal(weights(again), undisturbed[0])
-    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+    check_it_goes_on_as_undisturbed(tmp_path, source, undisturbed)
 
 
 def test_a_signal_is_not_forgotten_where_something_else_ends_the_phase(monkeypatch):
@@ -177,10 +179,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, source, undi
         key=lambda path: int(path.name.split('-')[1].split('.')[0]),
     )
     newest.write_bytes(newest.read_bytes()[:100])
-    again = phase(source)
-    new_trainer(tmp_path).run(again)
-    assert_equal(weights(again), undisturbed[0])
-    assert [untimed(line) for line in read_metrics(tmp_path)] == undisturbed[1]
+    check_it_goes_on_as_undisturbed(tmp_path, source, undisturbed)
 
 
 def test_a_record_cut_in_the_middle_of_a_line_is_mended(tmp_path, monkeypatch, source, undisturbed):
