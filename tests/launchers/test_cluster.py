@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 import tiny_classification
 
-FLAGS = [*tiny_classification.FLAGS, '--epochs=3', '--steps_per_call=2', '--best_metric=top1']
+FLAGS = [
+    *tiny_classification.FLAGS,
+    '--epochs=3',
+    '--steps_per_call=2',
+    '--best_metric=top1',
+    # Small enough for the last digit of a sum, which the order of devices changes, to stay one.
+    '--learning_rate=0.01',
+]
 
 
 def free_ports(count):
@@ -91,10 +98,7 @@ def test_two_processes_train_as_devices_of_one_do(devices, together, launch, tmp
     assert done.returncode == 0, done.stderr
     for one, same in zip(losses(folder), losses(tmp_path / 'run'), strict=True):
         assert one[:2] == same[:2]
-        # Rounding grows from step to step.
-        if one[0] == 'train' and one[1] <= 6:
-            assert one[2] == pytest.approx(same[2], abs=1e-4)
-        assert one[2] == pytest.approx(same[2], rel=0.05)
+        assert one[2] == pytest.approx(same[2], abs=1e-3)
 
 
 @pytest.mark.slow
