@@ -30,8 +30,8 @@ class NotFinite(Exception):  # noqa: N818
     """The loss became NaN or infinite."""
 
 
-class TrialsFailed(Exception):  # noqa: N818
-    """Trials of a search failed; what could be done without them is done."""
+class TrialsFailed(Failed):
+    """All trials of a stage of a search failed, so that there is nothing to choose from."""
 
 
 def one_line(error):
