@@ -25,6 +25,15 @@ def test_memory_is_in_bytes(monkeypatch, platform, unit):
 
 
 def test_visible_gpus(monkeypatch):
-    for value, found in {'0,GPU-1': ['0', 'GPU-1'], '': [], '-1': []}.items():
+    monkeypatch.setattr(machine, 'gpus', lambda: ['0', '1', '2'])
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    assert machine.visible_gpus() == ['0', '1', '2']
+    named = {'0,GPU-1': ['0', 'GPU-1'], '': [], '-1': [], '2,-1,1': ['2'], 'NoDevFiles': []}
+    for value, found in named.items():
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', value)
         assert machine.visible_gpus() == found
+
+
+def test_where_there_is_no_nvidia_smi_there_are_no_gpus(monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    assert machine.gpus() == []

@@ -37,3 +37,9 @@ class TrialsFailed(Failed):
 def one_line(error):
     """The first line of what an exception says; the name of its class where it says nothing."""
     return str(error).strip().partition('\n')[0] or type(error).__name__
+
+
+def few(names):
+    """The first of many names, and how many more there are."""
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(names[:5]) + more

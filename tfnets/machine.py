@@ -1,5 +1,6 @@
 """What this machine has for a process, without TensorFlow."""
 
+import itertools
 import os
 import resource
 import subprocess
@@ -20,10 +21,17 @@ def most_memory():
 
 
 def visible_gpus():
-    """The NVIDIA GPUs that processes may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The NVIDIA GPUs that processes may use, as CUDA_VISIBLE_DEVICES names them or would."""
     named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if named is not None:
-        return [name for name in named.split(',') if name and name != '-1']
+    if named is None:
+        return gpus()
+    # As CUDA reads it: to the first that is none. NoDevFiles is SLURM's word for that.
+    ends = ('', '-1', 'NoDevFiles')
+    return list(itertools.takewhile(lambda name: name not in ends, named.split(',')))
+
+
+def gpus():
+    """Numbers of the NVIDIA GPUs that there are, as text."""
     try:
         command = ['nvidia-smi', '--query-gpu=index', '--format=csv,noheader']
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

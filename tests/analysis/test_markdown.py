@@ -1,6 +1,7 @@
 """Tables and lists in Markdown."""
 
 from tfnets.analysis import markdown
+from tfnets.training.seeds import Seeds
 
 
 def test_columns_end_flush_right_but_the_first():
@@ -18,6 +19,14 @@ def test_a_line_for_each_fact():
 
 def test_a_bar_in_a_cell_is_no_end_of_it():
     assert markdown.table([['line'], ['a | b']]).splitlines()[-1] == r'| a \| b |'
+
+
+def test_seeds():
+    seeds = {0: 0.80, 1: 0.84, 2: 0.85}  # deviation 0.0265
+    each = '0: 80.00, 1: 84.00, 2: 85.00'
+    assert markdown.seed_cells(Seeds(seeds, 0.04)) == ['83.00 ± 4.00', 'binomial', each]
+    assert markdown.seed_cells(Seeds(seeds, 0.02)) == ['83.00 ± 2.65', 'deviation', each]
+    assert markdown.seed_cells(Seeds({0: 0.8}, 0.01)) == ['80.00 ± 1.00', 'binomial', '0: 80.00']
 
 
 def test_scores():

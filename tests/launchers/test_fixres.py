@@ -173,9 +173,11 @@ def test_overwrite_starts_anew_but_only_in_a_run(launch, tmp_path, tiny, finishe
     assert (tmp_path / 'precious.txt').exists()
     folder = tmp_path / 'run'
     shutil.copytree(finished[0], folder)
-    anew = launch('fixres', *tiny, f'--run_dir={folder}', '--overwrite', '--epochs=1')
+    log = f'--log_file={folder}/phases/log.txt'
+    anew = launch('fixres', *tiny, f'--run_dir={folder}', '--overwrite', '--epochs=1', log)
     assert anew.returncode == 0, anew.stderr
     assert not (folder / 'phases' / 'finetune_all').exists()
+    assert 'train: step' in (folder / 'phases' / 'log.txt').read_text()
 
 
 def test_a_run_dir_that_cannot_be_written_is_one_line(launch, tiny):

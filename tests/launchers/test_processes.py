@@ -1,5 +1,6 @@
 """Jobs as processes: claims, room, failures, ends; with processes that only write and wait."""
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -93,55 +94,77 @@ def test_a_failure_is_known_until_the_job_is_tried_again(tmp_path, job):
     assert Pool(tmp_path, 1).failure('a') is None
 
 
-def test_launchers_that_share_jobs_try_each_once(tmp_path, job):
-    """One that failed for another launcher, while this one waited, is not tried again."""
-    Pool(tmp_path, 1).run([job('a', code=3)])
+def launcher(folder, job):
+    """A process that runs a job; it exits with how often that failed."""
     code = textwrap.dedent(f"""
         import pathlib, sys
         sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
         from tfnets.launchers import processes
         class Worker(processes.Job):
-            command = {job('a', 'go', code=4).command!r}
-        folder = pathlib.Path({str(tmp_path)!r})
-        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, bool)])
+            command = {job.command!r}
+        folder = pathlib.Path({str(folder)!r})
+        done = (folder / '{job.name}.done').exists
+        failed = processes.Pool(folder, 1).run([Worker({job.name!r}, 'work', '', {{}}, done)])
+        sys.exit(len(failed))
     """)
-    before = notes(tmp_path)
-    other = subprocess.Popen([sys.executable, '-c', code])
+    return subprocess.Popen([sys.executable, '-c', code])
+
+
+def touch_later(path):
+    code = f'import time; time.sleep(1); open({str(path)!r}, "w")'
+    return subprocess.Popen([sys.executable, '-c', code])
+
+
+@pytest.mark.parametrize(('code', 'failed'), [(0, {}), (3, {'a': 'exit code 3: last words'})])
+def test_what_fails_for_another_launcher_is_tried_here_once(code, failed, tmp_path, job):
+    Pool(tmp_path, 1).run([job('a', code=5)])
+    other = launcher(tmp_path, job('a', 'go', code=4))
     try:
-        wait_for(lambda: notes(tmp_path) == [*before, 'a began'])
-        later = f'import time; time.sleep(1); open({str(tmp_path / "go")!r}, "w")'
-        subprocess.Popen([sys.executable, '-c', later])
-        assert Pool(tmp_path, 2).run([job('a'), job('b')]) == {'a': 'exit code 4: last words'}
-        assert sorted(notes(tmp_path)[len(before) :]) == sorted(
-            ['a began', 'a ended', 'b began', 'b ended']
-        )
+        wait_for(lambda: notes(tmp_path)[2:] == ['a began'])
+        touch_later(tmp_path / 'go')
+        assert Pool(tmp_path, 2).run([job('a', code=code), job('b')]) == failed
+        assert notes(tmp_path).count('a began') == 3
     finally:
-        assert other.wait(30) == 0
+        # What this launcher has brought to its end has not failed for the other one either.
+        assert other.wait(30) == len(failed)
+
+
+def test_what_has_failed_for_two_is_not_tried_by_a_third(tmp_path, job):
+    def fails_for_two():
+        if pool.failure('a') is None:
+            for _ in range(2):
+                pool._failures.note('a', 'it fails')
+        return False
+
+    pool = Pool(tmp_path, 1)
+    one = dataclasses.replace(job('a'), is_done=fails_for_two)
+    assert pool.run([one]) == {'a': 'it fails'}
+    assert notes(tmp_path) == []
+
+
+def test_what_failed_here_and_ends_well_elsewhere_has_not_failed(tmp_path, job):
+    pool = Pool(tmp_path, 1)
+    other = []
+
+    def starts_another_launcher():
+        if pool.failure('a') and not other:
+            other.append(launcher(tmp_path, job('a')))
+        return (tmp_path / 'b.done').exists()
+
+    waits = dataclasses.replace(job('b', 'a.done'), is_done=starts_another_launcher)
+    assert pool.run([job('a', code=3), waits]) == {}
+    assert notes(tmp_path).count('a began') == 2
+    assert other[0].wait(30) == 0
 
 
 def test_a_claim_is_the_processs_not_the_launchers(tmp_path, job):
     """While one pool has a job at work another neither starts nor forgets it."""
-    code = textwrap.dedent(f"""
-        import pathlib, sys
-        sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
-        from tfnets.launchers import processes
-        class Worker(processes.Job):
-            command = {job('a', 'go').command!r}
-        folder = pathlib.Path({str(tmp_path)!r})
-        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, (folder / 'a.done').exists)])
-    """)
-    other = subprocess.Popen([sys.executable, '-c', code])
+    other = launcher(tmp_path, job('a', 'go'))
     try:
         wait_for(lambda: notes(tmp_path) == ['a began'])
         with pytest.raises(InputError, match='a: another process is at work on it'):
             Pool(tmp_path, 1).run([job('a', 'go')], wait=False)
-        subprocess.Popen(
-            [
-                sys.executable,
-                '-c',
-                f'import time; time.sleep(1); open({str(tmp_path / "go")!r}, "w")',
-            ]
-        )
+        touch_later(tmp_path / 'go')
         assert Pool(tmp_path, 2).run([job('a', 'go'), job('b')]) == {}
         assert sorted(notes(tmp_path)) == ['a began', 'a ended', 'b began', 'b ended']
     finally:
@@ -149,19 +172,10 @@ def test_a_claim_is_the_processs_not_the_launchers(tmp_path, job):
 
 
 def test_when_the_launcher_is_killed_its_processes_are_asked_to_end(tmp_path, job):
-    code = textwrap.dedent(f"""
-        import pathlib, sys
-        sys.path.insert(0, {str(pathlib.Path(__file__).parents[2])!r})
-        from tfnets.launchers import processes
-        class Worker(processes.Job):
-            command = {job('a', 'never').command!r}
-        folder = pathlib.Path({str(tmp_path)!r})
-        processes.Pool(folder, 1).run([Worker('a', 'work', '', {{}}, bool)])
-    """)
-    launcher = subprocess.Popen([sys.executable, '-c', code])
+    other = launcher(tmp_path, job('a', 'never'))
     wait_for(lambda: notes(tmp_path) == ['a began'])
-    launcher.send_signal(signal.SIGKILL)
-    launcher.wait()
+    other.send_signal(signal.SIGKILL)
+    other.wait()
     wait_for(lambda: notes(tmp_path) == ['a began', 'a terminated'])
     # And the claim ends with the process.
     assert Pool(tmp_path, 1).run([job('a')]) == {}

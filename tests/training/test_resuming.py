@@ -21,6 +21,7 @@ ALL = Optimizer('adamw', weight_decay=0.1, clip_norm=0.5, accumulate=3, ema=0.9)
 OPTIONS = {
     'plateau': {'schedule': PLATEAU},
     'ema': {'optimizer': Optimizer(ema=0.9)},
+    'rmsprop': {'optimizer': Optimizer('rmsprop', 0.9)},
     'accumulation': {'optimizer': Optimizer(accumulate=3)},
     'adamw': {'optimizer': Optimizer('adamw', weight_decay=0.1, decayed_roles=('kernel',))},
     'mixup': {'mixed': (0.2, 1.0)},

@@ -93,26 +93,30 @@ def test_the_wave_may_go_lower_later():
     np.testing.assert_allclose(found, [1e-5, before, 1e-3, after, 1e-7, 1e-3], rtol=1e-5)
 
 
+DROPS = Steps(0.1, factor=0.1, every=1)
+
+
 @pytest.mark.parametrize('nesterov', [False, True])
-def test_sgd_with_l2_over_three_steps(nesterov):
+def test_sgd_with_l2_where_the_learning_rate_drops(nesterov):
     """PyTorch's SGD: v = m v + (g + wd w); w -= lr (g + wd w + m v) if nesterov, else lr v."""
     spec = Optimizer('sgd', 0.9, nesterov, weight_decay=0.1)
-    found = pulled_weights.train(spec, START, PULLS)[0][-1]
+    found = pulled_weights.train(spec, START, PULLS, schedule=DROPS)[0][-1]
     weights, velocity = START.copy(), np.zeros(3)
-    for pull in PULLS:
+    for step, pull in enumerate(PULLS):
         gradient = pull + 0.1 * weights
         velocity = 0.9 * velocity + gradient
-        weights = weights - 0.01 * (gradient + 0.9 * velocity if nesterov else velocity)
+        rate = 0.1 * 0.1**step
+        weights = weights - rate * (gradient + 0.9 * velocity if nesterov else velocity)
     np.testing.assert_allclose(found, weights, rtol=1e-5)
 
 
 @pytest.mark.parametrize('nesterov', [False, True])
-def test_where_the_learning_rate_drops_sgd_is_torchs(nesterov):
+def test_torch_does_the_same(nesterov):
     torch = pytest.importorskip('torch')
-    drops = Steps(0.1, factor=0.1, every=1)
-    found, _ = pulled_weights.train(Optimizer('sgd', 0.9, nesterov), START, PULLS, schedule=drops)
+    spec = Optimizer('sgd', 0.9, nesterov, weight_decay=0.1)
+    found, _ = pulled_weights.train(spec, START, PULLS, schedule=DROPS)
     weights = torch.tensor(START, requires_grad=True)
-    optimizer = torch.optim.SGD([weights], 0.1, momentum=0.9, nesterov=nesterov)
+    optimizer = torch.optim.SGD([weights], 0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.1)
     for step, pull in enumerate(PULLS):
         optimizer.param_groups[0]['lr'] = 0.1 * 0.1**step
         weights.grad = torch.tensor(pull)

@@ -154,6 +154,33 @@ def test_a_validation_under_way_is_left_for_the_next_start(
     check_it_goes_on_as_undisturbed(tmp_path, source, undisturbed)
 
 
+def test_behind_a_validation_that_was_left_nothing_is_averaged_or_best(
+    tmp_path, monkeypatch, preemptible, source
+):
+    settings = {'optimizer': Optimizer('adam', ema=0.9)}
+    original = trainer_module._until_preempted
+
+    def interrupted(batches):
+        for batch in original(batches, every=1):
+            yield batch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, parts = (phase(source, **settings) for _ in range(2))
+    new_trainer(tmp_path / 'whole', best_metric='loss').run(whole)
+    with monkeypatch.context() as patch, pytest.raises(Preempted, match='step 5 of 14'):
+        patch.setattr(trainer_module, '_until_preempted', interrupted)
+        new_trainer(tmp_path / 'parts', best_metric='loss').run(phase(source, **settings))
+    best = 'phases/train/best'
+    assert not list((tmp_path / 'parts').glob(f'{best}/*'))
+    new_trainer(tmp_path / 'parts', best_metric='loss').run(parts)
+    assert_equal(weights(parts), weights(whole))
+    files = [
+        sorted(path.name for path in (tmp_path / run / best).iterdir())
+        for run in ('whole', 'parts')
+    ]
+    assert files[0] == files[1] != []
+
+
 def test_a_signal_is_not_forgotten_where_something_else_ends_the_phase(monkeypatch):
     monkeypatch.setattr(preemption, '_requested', False)
     with pytest.raises(Killed), preemption.deferred():
@@ -425,7 +452,10 @@ def test_a_layer_whose_random_numbers_are_in_no_checkpoint_is_refused(tmp_path, 
 
 @pytest.mark.parametrize(
     ('epochs', 'every', 'steps_per_epoch', 'accumulate'),
-    [(9, 3, 703.125, 1), (30, 5, 187.5, 1), (3, 1, 4.375, 1), (110, 1, 1241.37, 4), (2.5, 1, 3, 1)],
+    [
+        *[(9, 3, 703.125, 1), (30, 5, 187.5, 1), (3, 1, 4.375, 1), (2.5, 1, 3, 1)],
+        *[(110, 1, 1241.37, 4), (5, 1, 4.2, 16), (10, 1, 2, 8)],
+    ],
 )
 def test_validations_are_behind_whole_stretches_and_at_the_end_once(
     epochs, every, steps_per_epoch, accumulate

@@ -7,9 +7,17 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from tfnets.analysis import training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, save, table
+from tfnets.analysis.markdown import (
+    ABOUT_CLAIMS,
+    ABOUT_SPREAD,
+    SEED_CELLS,
+    head_lines,
+    save,
+    seed_cells,
+    table,
+)
 from tfnets.training.record import read_metrics
-from tfnets.training.seeds import ABOUT_CLAIMS, ABOUT_SPREAD, CELLS, SEEDS_FOR_A_CLAIM, Seeds
+from tfnets.training.seeds import SEEDS_FOR_A_CLAIM, Seeds
 
 _BASELINES = {
     'alone': 'alone for as many epochs',
@@ -82,8 +90,8 @@ def write_report(folder, outcome, plan, head):
     numbers = {
         'run': head,
         'deployed': outcome.deployed,
-        'rows': [_numbers(row) for row in outcome.rows],
-        'arms': [_numbers_of(arm) for arm in arms],
+        'rows': [_row_numbers(row) for row in outcome.rows],
+        'arms': [_arm_numbers(arm) for arm in arms],
         'comparisons': [dataclasses.asdict(comparison) for comparison in comparisons],
         'imitated': [dataclasses.asdict(stage) for stage in outcome.imitated],
         'copied_classifier': outcome.copied_classifier,
@@ -143,12 +151,12 @@ def _against(student, other):
     return Comparison(
         other.name,
         difference=student.seeds.mean - other.seeds.mean,
-        spread=max(student.seeds.spread, other.seeds.spread),
+        spread=student.seeds.spread_with(other.seeds),
         told_apart=student.seeds.told_apart(other.seeds),
     )
 
 
-def _numbers(row):
+def _row_numbers(row):
     return {
         'arm': row.arm,
         'seed': row.seed,
@@ -159,7 +167,7 @@ def _numbers(row):
     }
 
 
-def _numbers_of(arm):
+def _arm_numbers(arm):
     return {**dataclasses.asdict(arm), 'seeds': arm.seeds.top1, **arm.seeds.numbers()}
 
 
@@ -284,12 +292,12 @@ def _markdown(outcome, plan, head, arms, comparisons):
 
 def _table_of_arms(arms, plan):
     top5 = all(arm.top5 is not None for arm in arms)
-    rows = [['network', *CELLS, *['top-5 (%)'] * top5, 'epochs', 'minutes']]
+    rows = [['network', *SEED_CELLS, *['top-5 (%)'] * top5, 'epochs', 'minutes']]
     for arm in arms:
         rows.append(
             [
                 _student_title(plan) if arm.name == 'student' else _TITLES[arm.name],
-                *arm.seeds.cells(),
+                *seed_cells(arm.seeds),
                 *([f'{100 * arm.top5:.2f}'] if top5 else []),
                 f'{arm.epochs:.4g}',
                 f'{arm.minutes:.1f}',

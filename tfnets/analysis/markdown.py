@@ -2,6 +2,20 @@
 
 from tfnets.files import remove, write_json, write_text
 from tfnets.training.evaluation import percent
+from tfnets.training.seeds import SEEDS_FOR_A_CLAIM
+
+# The headings of `seed_cells`.
+SEED_CELLS = ('top-1 (%)', '± is', 'each seed (%)')
+
+ABOUT_SPREAD = (
+    'the spread is the larger of the standard deviation over the seeds and of the standard error '
+    "of a binomial draw of so many photos, the networks' largest"
+)
+ABOUT_CLAIMS = (
+    'Two are told apart where the difference of their means exceeds the spread of both, and each '
+    f'has at least {SEEDS_FOR_A_CLAIM} seeds. That is no test of significance: with three seeds, '
+    'of two that are equal one pair in five would be told apart so by chance.'
+)
 
 
 def save(folder, text, numbers):
@@ -47,6 +61,20 @@ def table(rows):
 
     rule = [':' + '-' * (widths[0] - 1), *('-' * (width - 1) + ':' for width in widths[1:])]
     return '\n'.join(line(cells) for cells in [rows[0], rule, *rows[1:]])
+
+
+def seed_cells(seeds):
+    """What tables show of Seeds, in percent: mean and spread, what the spread is, each seed.
+
+    Args:
+        seeds: training.seeds.Seeds.
+
+    Returns:
+        List of str.
+    """
+    each = ', '.join(f'{seed}: {100 * top1:.2f}' for seed, top1 in seeds.top1.items())
+    kind = 'deviation' if (seeds.deviation or 0.0) > seeds.binomial else 'binomial'
+    return [percent(seeds.mean, seeds.spread), kind, each]
 
 
 def scores(results, first):

@@ -9,11 +9,19 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tfnets.analysis import scaling_costs, training_curves
 from tfnets.analysis.figures import drawing
-from tfnets.analysis.markdown import head_lines, save, table
+from tfnets.analysis.markdown import (
+    ABOUT_CLAIMS,
+    ABOUT_SPREAD,
+    SEED_CELLS,
+    head_lines,
+    save,
+    seed_cells,
+    table,
+)
 from tfnets.files import read_json
 from tfnets.training.evaluation import percent
 from tfnets.training.record import read_metrics
-from tfnets.training.seeds import ABOUT_CLAIMS, ABOUT_SPREAD, CELLS, Seeds
+from tfnets.training.seeds import Seeds
 
 _TITLES = {
     'compare': 'Base networks',
@@ -179,7 +187,7 @@ class _Report:
         """The standings of a stage."""
         searched = stage.name in ('rung', 'search', 'final')
         rows = [['alpha, beta, gamma' if searched else 'network']]
-        rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', *CELLS]
+        rows[0] += ['px', 'parameters', 'MACs (M)', 'ratio', '2^phi', *SEED_CELLS]
         rows[0] += ['rank', 'to the best', 'minutes']
         if self._has_same(stage):
             rows[0].append('the same as')
@@ -197,7 +205,7 @@ class _Report:
             _title(network, plan),
             costs[0],
             *costs[3:],
-            *one.seeds.cells(),
+            *seed_cells(one.seeds),
             ' to '.join(map(str, ranks)),
             _to_the_best(stage, one),
             f'{one.minutes:.1f}',
@@ -216,14 +224,14 @@ class _Report:
         """What the table of a stage says, in a sentence."""
         best, *others = stage.standings
         if not others:
-            return f'On the validation split: {best.seeds.cells()[0]} %.'
+            return f'On the validation split: {seed_cells(best.seeds)[0]} %.'
         like = [_title(o.network, self._plan) for o in others if stage.is_like_best(o)]
         apart = f'not told apart from {"; ".join(like)}' if like else 'told apart from all others'
         return f'The best is {_title(best.network, self._plan)}, {apart}.'
 
     def _tests(self):
         """The networks that came out, on the test split."""
-        rows = [['network', 'trained for', 'px', *CELLS, 'photos']]
+        rows = [['network', 'trained for', 'px', *SEED_CELLS, 'photos']]
         groups = {}
         for trial, numbers in self._outcome.tested.items():
             key = (trial.stage, trial.network, trial.epochs)
@@ -234,8 +242,8 @@ class _Report:
                 max(numbers['top1_error'] for numbers in results.values()),
             )
             size, *_ = {numbers['examples'] for numbers in results.values()}
-            pixels = str(network.config.resolution)
-            rows.append([_name(network), f'{epochs:g} epochs', pixels, *seeds.cells(), str(size)])
+            trained = [f'{epochs:g} epochs', str(network.config.resolution)]
+            rows.append([_name(network), *trained, *seed_cells(seeds), str(size)])
         return ['## On the test split', '', table(rows), '']
 
     def _remarks(self):

@@ -8,9 +8,8 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data import headers, operations
-from tfnets.data.image_files import few
 from tfnets.data.source import StreamedSource
-from tfnets.errors import InputError
+from tfnets.errors import InputError, few
 
 
 def damaged(source):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from absl import logging
 
 from tfnets.data.folder_layout import split_folders
-from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, few, printable
+from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, printable
 from tfnets.data.source import SPLITS, Source
-from tfnets.errors import InputError
+from tfnets.errors import InputError, few
 
 
 def load_folder(root, split):

@@ -18,12 +18,6 @@ def printable(path):
     return os.fsencode(path).decode(errors='backslashreplace')
 
 
-def few(names):
-    """The first of many names, and how many more there are."""
-    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-    return ', '.join(names[:5]) + more
-
-
 def by_class(folder, left_out=()):
     """Lists the images of a folder of class folders.
 

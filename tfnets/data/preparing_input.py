@@ -10,8 +10,8 @@ import pathlib
 import re
 
 from tfnets.data.folder_layout import files_below, split_folders
-from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, few, is_image, printable
-from tfnets.errors import InputError
+from tfnets.data.image_files import IMAGE_SUFFIXES, by_class, is_image, printable
+from tfnets.errors import InputError, few
 
 VALIDATION_SHARE = 0.2  # As DeepLearning_MiniProjects divides Caltech-256.
 CLUTTER = '257.clutter'  # Caltech's folder of photos that belong to none of its 256 classes.

@@ -73,7 +73,7 @@ def _watch(made_strategy):
         peak = watching.measure_peak(made_strategy) / 1e12
         logging.info('a large matrix product: %.3g TFLOP/s', peak)
     # A walk through the networks' graphs, which no line of the log needs to make anew.
-    operations = functools.cache(flops.of_training)
+    operations = functools.lru_cache(maxsize=1)(flops.of_training)
     return watching.Watch(flag_values.profile(), operations, peak and 1e12 * peak)
 
 
@@ -310,7 +310,7 @@ def _hardware(made_strategy):
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices('GPU')
-    if not gpus and machine.visible_gpus():
+    if not gpus and machine.visible_gpus() and machine.gpus():
         logging.warning(
             'this host has GPUs, but TensorFlow sees none of them: install tfnets[gpu], or look at '
             'the driver'

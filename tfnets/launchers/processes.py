@@ -2,7 +2,7 @@
 
 A run that is at work is claimed by a lock on a file, which its process holds as long as it lives,
 even where the launcher that started it is gone. So no two processes train the same run, and a claim
-never outlives its process.
+ends with its process, as soon as the launcher has noted how that ended.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from typing import IO
 from absl import logging
 
 from tfnets.errors import InputError, Preempted
-from tfnets.files import remove, write_text
+from tfnets.files import read_json, write_json
 from tfnets.launchers import app
 from tfnets.locks import lock
 from tfnets.machine import visible_gpus
@@ -27,6 +27,10 @@ from tfnets.training import preemption
 
 _POLL_SECONDS = 0.5
 _NEWS_SECONDS = 60
+
+# How many launchers that share jobs try one before it has failed for all of them: what fails on
+# one host may not on another.
+_TRIES = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,8 +95,9 @@ class Pool:
     def run(self, jobs, wait=True):
         """Brings jobs to their end; waits for those that another launcher has at work.
 
-        Each that is not done is tried once, by whichever launcher; one that failed before this
-        call, once more.
+        Of launchers that share them each tries a job that is not done at most once, and two of them
+        at most; what failed before this call does not count. One that failed here and that another
+        brings to its end has not failed.
 
         Args:
             jobs: list of Job.
@@ -109,11 +114,11 @@ class Pool:
             folder.mkdir(parents=True, exist_ok=True)
         self._environments = environments(self._at_once, visible_gpus())
         pending, self._failed = list(jobs), {}
-        self._before = {job.name: self._failures.stamp(job.name) for job in jobs}
+        self._before = {job.name: self._failures.count(job.name) for job in jobs}
         news = _News()
         with preemption.deferred() as asked:
             try:
-                while pending or self._running:
+                while pending or self._running or self._retried(jobs):
                     if asked():
                         raise Preempted(f'{len(self._running)} processes ended, all saved')
                     self._reap()
@@ -122,7 +127,20 @@ class Pool:
                     time.sleep(_POLL_SECONDS)
             finally:
                 self._end_all()
-        return self._failed
+        return {job.name: self._failed[job.name] for job in self._failed_of(jobs)}
+
+    def _failed_of(self, jobs):
+        """Those that have failed here, or for good, and that nobody has brought to an end since."""
+        return [job for job in jobs if job.name in self._failed and not job.is_done()]
+
+    def _retried(self, jobs):
+        """Whether another launcher is at work on what failed here."""
+        for job in self._failed_of(jobs):
+            claim = self._claim(job)
+            if claim is None:
+                return True
+            claim.close()
+        return False
 
     def _settle(self, job, wait):
         """Starts a job if there is room; answers whether nobody need think of it any more."""
@@ -162,12 +180,12 @@ class Pool:
             )
 
     def _is_over(self, job):
-        """Whether a job is done, or has failed since these were to be run, whoever started it."""
+        """Whether a job is done, or has failed for others so often that it is not tried here."""
         if job.is_done():
             return True
-        stamp = self._failures.stamp(job.name)
+        tries = self._failures.count(job.name) - self._before[job.name]
         reason = self._failures.reason(job.name)
-        if reason is None or stamp == self._before[job.name]:
+        if reason is None or tries < _TRIES:
             return False
         self._failed[job.name] = reason
         return True
@@ -195,9 +213,9 @@ class Pool:
         """Asks all processes to end, and waits until they have."""
         for running in self._running.values():
             running.process.terminate()
+            running.claim.close()  # the process has its own copy
         for running in self._running.values():
             running.process.wait()
-            running.claim.close()
         self._running = {}
 
     def _log(self, name):
@@ -213,7 +231,7 @@ class Pool:
 
 
 class _Failures:
-    """Why jobs failed, a file for each, until they are started again.
+    """Why jobs failed, a file for each, until they are started again; and how often.
 
     Args:
         folder: pathlib.Path of the files.
@@ -223,29 +241,27 @@ class _Failures:
         self._folder = folder
 
     def reason(self, name):
-        """Text; None if the job has not failed."""
-        try:
-            return self._path(name).read_text()
-        except FileNotFoundError:
-            return None
+        """Text; None if the job has not failed when it was last tried, or is at work."""
+        return self._read(name)['reason']
 
-    def stamp(self, name):
-        """What is another one each time that a job fails; None if it has not."""
-        try:
-            return self._path(name).stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
+    def count(self, name):
+        """How often the job has failed so far."""
+        return self._read(name)['count']
 
     def note(self, name, reason):
         """Keeps the reason."""
-        write_text(self._path(name), reason)
+        write_json(self._path(name), {'count': self.count(name) + 1, 'reason': reason})
 
     def forget(self, name):
-        """Drops what is known of a job."""
-        remove(self._path(name))
+        """Drops the reason."""
+        if self.reason(name) is not None:
+            write_json(self._path(name), {'count': self.count(name), 'reason': None})
+
+    def _read(self, name):
+        return read_json(self._path(name), {'count': 0, 'reason': None})
 
     def _path(self, name):
-        return self._folder / f'{name}.txt'
+        return self._folder / f'{name}.json'
 
 
 class _News:

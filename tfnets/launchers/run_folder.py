@@ -188,23 +188,34 @@ def provenance(runs):
     starts = [start for run in runs for start in run['starts']]
 
     def all_of(name):
-        return ', then '.join(dict.fromkeys(str(s[name]) for s in starts if name in s))
+        return ', then '.join(dict.fromkeys(start[name] for start in starts if start.get(name)))
 
+    revision = all_of('revision')
     return {
         'hardware': all_of('hardware'),
-        'tfnets': f'{all_of("tfnets")}, revision {all_of("revision")}',
+        'tfnets': all_of('tfnets') + (f', revision {revision}' if revision else ''),
     }
 
 
 def _empty(folder):
-    """Deletes what is in a folder; a kill in between leaves an empty one, or all of it."""
+    """Deletes what is in a run's folder, but for the file of --log_file, which is open."""
     trash = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix='.trash'))
     # run.json goes first: without it there is no run, with it all of it is there.
     for path in sorted(folder.iterdir(), key=lambda path: path.name != 'run.json'):
-        if not path.name.startswith('.') and not _is_log(path):
-            path.rename(trash / path.name)
+        if not path.name.startswith('.'):
+            _throw_away(path, trash)
     for path in folder.glob('.trash*'):
         shutil.rmtree(path)
+
+
+def _throw_away(path, trash):
+    """Moves a file or folder into another one; the log stays where it is."""
+    if not _is_log(path):
+        path.rename(trash / path.name)
+    elif path.is_dir():
+        (trash / path.name).mkdir()
+        for inner in path.iterdir():
+            _throw_away(inner, trash / path.name)
 
 
 def _is_foreign(path):

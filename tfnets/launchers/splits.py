@@ -7,8 +7,7 @@ import itertools
 
 from absl import flags, logging
 
-from tfnets.data.image_files import few
-from tfnets.errors import InputError
+from tfnets.errors import InputError, few
 from tfnets.files import read_json, write_json
 from tfnets.training import cluster
 

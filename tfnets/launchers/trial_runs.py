@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 # What a trial decides for itself, or what is the search's alone.
 _NOT_SHARED = (
     *('model', *registry.OPTIONS, 'weights', 'new_head', 'resolution', 'seed', 'epochs'),
-    *('run_dir', 'overwrite', 'dry_run', 'stop_after_validations', 'log_file', 'log_level'),
+    *('run_dir', 'overwrite', 'dry_run', 'stop_after_validations', 'log_file'),
 )
 
 

@@ -58,6 +58,7 @@ class MetricsLog:
         """Adds the numbers of a split ('train', 'validation') at a step, if it has none yet."""
         if self.has(split, step):
             return
+        self._known.add((split, step))
         numbers = {name: _rounded(value) for name, value in numbers.items()}
         line = {'phase': self._phase, 'split': split, 'step': step, **numbers}
         self._file.write(json.dumps(line) + '\n')
@@ -65,7 +66,7 @@ class MetricsLog:
         self._draw(line)
 
     def has(self, split, step):
-        """Whether there was such a line when this start began."""
+        """Whether there is such a line."""
         return (split, step) in self._known
 
     def flush(self):

@@ -144,9 +144,7 @@ class Phase:
         if not self.validation:
             return frozenset()
         period = self.evaluate_every * self.data.steps_per_epoch
-        numbers = range(1, math.floor(self.steps / period) + 1)
+        # What the last update reaches beyond the last epoch is of no other one.
+        numbers = range(1, math.ceil(round(self.epochs / self.evaluate_every, 6)))
         # The first step behind which so many epochs have been seen.
-        steps = {math.ceil(round(period * number, 6)) for number in numbers}
-        # The last update may reach beyond the last epoch.
-        last = self.steps - self.optimizer.accumulate
-        return frozenset(step for step in steps if step <= last) | {self.steps}
+        return frozenset(math.ceil(round(period * number, 6)) for number in numbers) | {self.steps}
