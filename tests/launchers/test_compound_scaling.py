@@ -293,6 +293,10 @@ def test_the_whole_story_with_a_trial_that_fails(launch, tmp_path):
     ]
     assert '--mode=search' in (folder / 'flags.cfg').read_text().splitlines()
 
+    other = launch('compound_scaling', *flags, '--mode=scale', '--finetune_epochs=2')
+    assert other.returncode == 2
+    assert 'fine-tuned with --finetune_epochs=1.0, asked for 2.0' in other.stderr
+
     before = starts(folder)
     (broken / 'precious').unlink()
     mended = launch('compound_scaling', *flags)

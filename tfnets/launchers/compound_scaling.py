@@ -104,8 +104,10 @@ flags.DEFINE_bool(
 flags.adopt_module_key_flags(common_flags)
 flags.adopt_module_key_flags(finetuning_flags)
 
-# They say which trials there are and in what order, or what is asked of new ones.
+# They say which trials there are and in what order, what is asked of new ones, or what FixRes does,
+# a run of its own.
 _CHANGEABLE = (
+    *finetuning_flags.names(),
     *('mode', 'bases', 'candidates', 'grid_step', 'tolerance', 'finalists', 'halving'),
     *('alpha', 'beta', 'gamma', 'phi', 'seed', 'seeds', 'compare_seeds', 'scale_seeds'),
     *('compare_epochs', 'final_epochs', 'scale_epochs'),

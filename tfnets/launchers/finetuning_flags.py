@@ -46,6 +46,13 @@ def define():
     flags.DEFINE_bool('control', True, 'Also fine-tune for as long at the training resolution.')
 
 
+def names():
+    """Of the flags that `define` has defined."""
+    own, courses = (FLAGS.flags_by_module_dict()[m] for m in (__name__, common_flags.__name__))
+    finetuning = [flag for flag in courses if flag.name.startswith('finetune_')]
+    return [flag.name for flag in (*own, *finetuning)]
+
+
 def test_resolution():
     """Where to fine-tune: 'sigma', 'validation', or pixels."""
     return flag_values.pixels_or('test_resolution', ('sigma', 'validation'))

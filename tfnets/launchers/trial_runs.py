@@ -151,8 +151,13 @@ class TrialRuns:
         Returns:
             Dict from each Trial to the folder of the FixRes run that begins with its network, and
             dict from each that failed to the reason.
+
+        Raises:
+            InputError: if one was fine-tuned before by other flags.
         """
         folders = {trial: self._tuned_folder(trial) for trial in trials}
+        for trial, folder in folders.items():
+            _check_tuned(folder, self._finetuning_flags(trial, folder))
         jobs = {
             trial: Job(
                 f'fixres.{trial.name}',
@@ -214,17 +219,27 @@ class TrialRuns:
         """Those of the FixRes run that begins with a trial's network."""
         # What training has and fine-tuning too is of the course of training.
         shared = {k: v for k, v in _shared().items() if f'finetune_{k}' not in FLAGS}
-        courses = _of_module(common_flags)
         return {
             **shared,
-            **{name: value for name, value in courses.items() if name.startswith('finetune_')},
-            **_of_module(finetuning_flags),
+            **_given(finetuning_flags.names()),
             **_network(trial),
             'epochs': '0',
             # The same text wherever the search is started from.
             'weights': os.path.abspath(self.folder(trial) / 'model.keras'),
             'run_dir': str(folder),
         }
+
+
+def _check_tuned(folder, asked):
+    """Refuses a folder of FixRes that was begun by other flags of fine-tuning."""
+    run = read_json(folder / 'run.json', {'flags': asked})
+    for name in finetuning_flags.names():
+        before, now = (given.get(name, 'not given') for given in (run['flags'], asked))
+        if before != now:
+            raise InputError(
+                f'{folder}: fine-tuned with --{name}={before}, asked for {now}; ask for the same, '
+                'or move that folder away to fine-tune anew'
+            )
 
 
 def _trials(stages):
@@ -236,11 +251,9 @@ def _trials(stages):
 
 def _shared():
     """The flags that all trials share."""
-    return {
-        name: value
-        for name, value in _of_module(common_flags).items()
-        if name not in _NOT_SHARED and not name.startswith('finetune_')
-    }
+    names = [flag.name for flag in FLAGS.flags_by_module_dict()[common_flags.__name__]]
+    own = {*_NOT_SHARED, *finetuning_flags.names()}
+    return _given([name for name in names if name not in own])
 
 
 def _network(trial):
@@ -251,11 +264,10 @@ def _network(trial):
     return {'model': network.model, **options, **size}
 
 
-def _of_module(module):
-    """The flags that a module of launchers defined, by name, as text, without those not given."""
-    defined = FLAGS.flags_by_module_dict()[module.__name__]
-    values = {flag.name: flag.value for flag in defined if flag.value is not None}
-    return run_folder.as_text(values)
+def _given(names):
+    """The flags of these names, as text, without those not given."""
+    values = {name: FLAGS[name].value for name in names}
+    return run_folder.as_text({k: v for k, v in values.items() if v is not None})
 
 
 # -------------------------------------------------------------------------------- results
