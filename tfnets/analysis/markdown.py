@@ -8,7 +8,7 @@ from tfnets.training.seeds import SEEDS_FOR_A_CLAIM
 SEED_CELLS = ('top-1 (%)', '± is', 'each seed (%)')
 
 ABOUT_SPREAD = (
-    'the spread is the larger of the standard deviation over the seeds and of the standard error '
+    'the larger of the standard deviation over the seeds and of the standard error '
     "of a binomial draw of so many photos, the networks' largest"
 )
 ABOUT_CLAIMS = (
