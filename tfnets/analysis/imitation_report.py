@@ -261,7 +261,7 @@ def _markdown(outcome, plan, head, arms, comparisons):
     which = ', of all seeds the one that does best on validation' if len(plan.seeds) > 1 else ''
     lines = ['# Go Wide, Then Narrow', '', *head_lines(head), '', _table_of_arms(arms, plan), '']
     lines += [
-        f'Accuracies are on the test split of {examples} photos. ± is the spread: {ABOUT_SPREAD}. '
+        f'Accuracies are on the test split of {examples} photos. {ABOUT_SPREAD} '
         'Epochs and minutes are those of all phases together, means over the seeds. The minutes of '
         'the teacher are not in those of the student, nor of the distilled network. '
         f'model.keras is the student at the end of {outcome.deployed}{which}.',

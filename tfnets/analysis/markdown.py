@@ -8,8 +8,8 @@ from tfnets.training.seeds import SEEDS_FOR_A_CLAIM
 SEED_CELLS = ('top-1 (%)', '± is', 'each seed (%)')
 
 ABOUT_SPREAD = (
-    'the larger of the standard deviation over the seeds and of the standard error '
-    "of a binomial draw of so many photos, the networks' largest"
+    '± is the spread: the larger of the standard deviation over the seeds and of the standard '
+    "error of a binomial draw of so many photos, the networks' largest."
 )
 ABOUT_CLAIMS = (
     'Two are told apart where the difference of their means exceeds the spread of both, and each '

@@ -249,7 +249,7 @@ class _Report:
     def _remarks(self):
         lines = [
             'Accuracies are on the validation split where nothing else is said; the test split '
-            f'was scored once, for the networks that came out. ± is the spread: {ABOUT_SPREAD}. '
+            f'was scored once, for the networks that came out. {ABOUT_SPREAD} '
             f'{ABOUT_CLAIMS} A rank "1 to 3" is that of a network that is not told apart from two '
             f'others. ratio: multiply-adds, to those of {self._plan.base.model}; 2^phi is what the '
             'papers promise.'

@@ -27,7 +27,7 @@ from tfnets.launchers.processes import Pool
 from tfnets.models import registry
 from tfnets.recipes import compound_scaling, scaled_networks
 from tfnets.recipes.scaled_networks import Coefficients
-from tfnets.training.evaluation import percent
+from tfnets.training.evaluation import percent, validations
 
 FLAGS = flags.FLAGS
 
@@ -264,7 +264,7 @@ def _check_epochs(plan):
                 f'--warmup_epochs={FLAGS.warmup_epochs}: expected less than the {epochs:g} epochs '
                 f'of {name}'
             )
-        count = compound_scaling.validations(epochs, FLAGS.evaluate_every)
+        count = validations(epochs, FLAGS.evaluate_every)
         if FLAGS.last_validations > count:
             raise InputError(
                 f'--last_validations={FLAGS.last_validations}: {name} has {count}; take less, or a '

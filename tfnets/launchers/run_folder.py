@@ -257,13 +257,25 @@ def _text(value):
     return str(value)
 
 
-def _check_same(folder, before, asked):
-    names = sorted(before.keys() | asked.keys())
-    differing = [
-        f'--{name} was {before.get(name, "not given")}, is {asked.get(name, "not given")}'
-        for name in names
+def differences(before, asked):
+    """The flags by which two starts differ.
+
+    Args:
+        before: dict from a flag's name to its value, as text.
+        asked: the same.
+
+    Returns:
+        List of a flag's name and both values, 'not given' where there is none.
+    """
+    return [
+        (name, before.get(name, 'not given'), asked.get(name, 'not given'))
+        for name in sorted(before.keys() | asked.keys())
         if before.get(name) != asked.get(name)
     ]
+
+
+def _check_same(folder, before, asked):
+    differing = [f'--{name} was {was}, is {now}' for name, was, now in differences(before, asked)]
     if differing:
         raise InputError(
             f'--run_dir={folder} holds a run with other flags: {"; ".join(differing)}; '

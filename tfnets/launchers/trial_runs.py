@@ -233,9 +233,8 @@ class TrialRuns:
 def _check_tuned(folder, asked):
     """Refuses a folder of FixRes that was begun by other flags of fine-tuning."""
     run = read_json(folder / 'run.json', {'flags': asked})
-    for name in finetuning_flags.names():
-        before, now = (given.get(name, 'not given') for given in (run['flags'], asked))
-        if before != now:
+    for name, before, now in run_folder.differences(run['flags'], asked):
+        if name in finetuning_flags.names():
             raise InputError(
                 f'{folder}: fine-tuned with --{name}={before}, asked for {now}; ask for the same, '
                 'or move that folder away to fine-tune anew'

@@ -8,7 +8,6 @@ Nothing is trained here: each stage is handed a function that trains.
 """
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ from tfnets.errors import TrialsFailed
 from tfnets.recipes import ranking
 from tfnets.recipes.ranking import Score, Standing
 from tfnets.recipes.scaled_networks import Coefficients, Network, scaled
+from tfnets.training.evaluation import validations
 
 # ------------------------------------------------------------------------------------ trials
 
@@ -58,11 +58,6 @@ def trials(stage, networks, seeds, epochs):
 
 
 # ------------------------------------------------------------------------------------ stages
-
-
-def validations(epochs, every):
-    """How many validations a training has; its end is one of them."""
-    return math.ceil(epochs / every - 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)

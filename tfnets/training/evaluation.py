@@ -11,6 +11,11 @@ def binomial_error(share, count):
     return math.sqrt(share * (1 - share) / count)
 
 
+def validations(epochs, every):
+    """How many validations a phase of so many epochs has, every so many; its end is one."""
+    return math.ceil(epochs / every - 1e-9)
+
+
 def percent(share, error):
     """A share of right answers and its error, as tables show them."""
     return f'{100 * share:.2f} ± {100 * error:.2f}'

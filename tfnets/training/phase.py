@@ -8,6 +8,7 @@ from typing import Any
 
 from tfnets.data.pipeline import Batches
 from tfnets.models import roles
+from tfnets.training.evaluation import validations
 from tfnets.training.optimizers import Optimizer
 
 
@@ -145,6 +146,6 @@ class Phase:
             return frozenset()
         period = self.evaluate_every * self.data.steps_per_epoch
         # What the last update reaches beyond the last epoch is of no other one.
-        numbers = range(1, math.ceil(round(self.epochs / self.evaluate_every, 6)))
+        numbers = range(1, validations(self.epochs, self.evaluate_every))
         # The first step behind which so many epochs have been seen.
         return frozenset(math.ceil(round(period * number, 6)) for number in numbers) | {self.steps}

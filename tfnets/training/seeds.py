@@ -49,7 +49,7 @@ class Seeds:
         return abs(self.mean - other.mean) > self.spread_with(other)
 
     def numbers(self):
-        """The same for a JSON file."""
+        """For a JSON file, as shares of right answers."""
         return {
             'mean': self.mean,
             'spread': self.spread,
