@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several processes on this host, one for each GPU, or a number of them on the CPU:
 #
-#   launchers/local_processes.sh 4 classification --flagfile=flags/preact_resnet/sample.cfg --run_dir=/tmp/run
+#   launchers/local_processes.sh 4 preact_resnet --flagfile=flags/preact_resnet/sample.cfg --run_dir=/tmp/run
 #
 # For the GPUs of one host --strategy=mirrored, in one process, is simpler; this is how to try on one
 # machine what will run on several. Ctrl-C asks all to save and end.

@@ -15,7 +15,7 @@ ALLOWED = {
     'data': {'data', 'errors', 'files', 'locks'},
     'training': {'training', 'data', 'models', 'errors', 'files', 'machine'},
     'analysis': {'analysis', 'models', 'data', 'training', 'errors', 'files', 'machine'},
-    'recipes': {'recipes', 'training', 'data', 'models', 'analysis', 'errors', 'files'},
+    'recipes': {'recipes', 'training', 'data', 'models', 'errors'},
 }
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from small_networks import SMALL
 
 from tfnets.analysis import export
-from tfnets.models import layers, roles
+from tfnets.models import folding, layers, roles
 
 SIDE = 32
 NAMES = ['ä', 'b', 'c']
@@ -19,7 +19,7 @@ IMAGES = (IMAGES * np.linspace(0.1, 1, 5)[:, None, None, None]).astype(np.uint8)
 
 
 def exportable(network):
-    return export.Exportable(export.inference_network(network), 'resize(32)', SIDE, NAMES, {})
+    return export.Exportable(folding.fold(network), 'resize(32)', SIDE, NAMES, {})
 
 
 def spread(network):

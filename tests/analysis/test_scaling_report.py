@@ -102,7 +102,7 @@ def report(plan, outcome, tmp_path):
     """A function that writes the report of a data set; answers its text and its numbers."""
     for run in outcome.stages.values():
         for one in run[-1].standings:
-            for trial in compound_scaling.trials_of(run[-1], one):
+            for trial in run[-1].trials_of(one):
                 write_metrics(tmp_path / 'trials' / trial.name)
 
     def write(data):

@@ -162,7 +162,7 @@ def test_an_oversized_photo_is_never_decoded(damaged_set, monkeypatch):
 @pytest.mark.parametrize('line', ['center_crop(6)', 'decode_inception_crop(6)'])
 def test_a_stream_that_meets_a_damaged_photo_names_all_of_them(damaged_set, line):
     source = load(damaged_set, 'none')
-    with pytest.raises(InputError) as error, faults.naming_damage(source):
+    with pytest.raises(InputError) as error, faults.naming_undecodable(source):
         for _ in training_dataset(batches(source, line), 0, 9):
             pass
     for part in (
@@ -186,14 +186,14 @@ def test_within_a_compiled_step_too(damaged_set, two_devices):
         return two_devices.run(lambda batch: tf.reduce_sum(batch['index']), (next(iterator),))
 
     iterator = iter(data)
-    with pytest.raises(InputError, match='7 of 30'), faults.naming_damage(source):
+    with pytest.raises(InputError, match='7 of 30'), faults.naming_undecodable(source):
         for _ in range(9):
             step(iterator)
 
 
 def test_errors_that_are_not_the_datas_pass_unchanged(damaged_set):
     source = load(damaged_set, 'none')
-    with pytest.raises(tf.errors.InvalidArgumentError), faults.naming_damage(source):
+    with pytest.raises(tf.errors.InvalidArgumentError), faults.naming_undecodable(source):
         tf.debugging.assert_less(2, 1)
 
 
@@ -319,7 +319,7 @@ def test_a_shard_that_is_cut_while_it_is_read_ends_the_run(whole_set, how):
     source = load(whole_set, 'none')
     cut(shard(whole_set, 1), **how)
     for make in (lambda b: training_dataset(b, 0, 20), evaluation_dataset):
-        with pytest.raises(InputError) as error, faults.naming_damage(source):
+        with pytest.raises(InputError) as error, faults.naming_undecodable(source):
             for _ in make(batches(source)):
                 pass
         assert 'train.tfrecord-00001-of-00003__' in str(error.value)
@@ -371,7 +371,7 @@ def test_a_label_out_of_range_is_named(whole_set, cache, monkeypatch):
     with pytest.raises(InputError) as error:
         source = load(whole_set, cache)
         assert source.num_classes == 17
-        with faults.naming_damage(source):
+        with faults.naming_undecodable(source):
             for _ in training_dataset(batches(source), 0, 20):
                 pass
     for part in ('tfrecord-00001-of-00003__7 ', 'label 17, expected 0 to 16'):
@@ -400,7 +400,10 @@ def test_a_photo_of_a_folder_that_goes_while_it_is_read_is_named(tmp_path):
     source = sources.load(str(tmp_path), 'test', cache='none')
     assert not isinstance(source, StreamedSource)
     (tmp_path / 'test' / 'a' / '2.png').unlink()
-    with pytest.raises(InputError, match='1 of 4 .*test/a/2.png'), faults.naming_damage(source):
+    with (
+        pytest.raises(InputError, match='1 of 4 .*test/a/2.png'),
+        faults.naming_undecodable(source),
+    ):
         list(evaluation_dataset(batches(source)))
     assert faults.damaged(source) == [2]
 

@@ -83,6 +83,7 @@ def test_networks_are_compared_folded_and_in_training(launch, tmp_path):
         ('--models=resnet50:1:width_multiplier=2', 'an option is given twice'),
         ('--folded', '--folded: compares networks; name them by --models'),
         ('--batch_sizes=', 'at least one'),
+        ('--ema=0.99', '--ema=0.99: of what is measured in turns our loop alone'),
         ('--batch_sizes=1,many', '--batch_sizes=many: expected a number of images'),
     ],
 )

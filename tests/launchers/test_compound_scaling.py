@@ -169,7 +169,7 @@ def test_classes_are_those_of_a_trial_that_was_finished(tmp_path, monkeypatch):
         for name, standing in {'rung': scored, 'search': {kept: scored[kept]}}.items()
     ]
     runs = trial_runs.TrialRuns(tmp_path, None)
-    (trial,) = compound_scaling.trials_of(stages[-1], stages[-1].best)
+    (trial,) = stages[-1].trials_of(stages[-1].best)
     write_json(runs.folder(trial) / 'inputs.json', {'class_names': ['cat', 'dog', 'horse']})
     assert runs.num_classes({'search': stages}) == 3
 

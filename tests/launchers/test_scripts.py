@@ -44,3 +44,8 @@ def test_what_a_script_decides_stands_behind_a_flagfile(started, script, words, 
     assert given.index('--flagfile=flags.cfg') == len(given) - len(own) - 1
     if script.startswith('slurm'):
         assert '--cpus-per-task=8' in given
+
+
+def test_so_it_does_in_a_pod():
+    words = (SCRIPTS / 'kubernetes.yaml').read_text().replace('\\\n', ' ').split()
+    assert words.index('--strategy=multi_worker') > words.index('--flagfile=/flags/run.cfg')

@@ -73,8 +73,8 @@ def test_a_search_by_halving_trains_only_the_best_to_the_end():
     assert [(len(names), at) for names, at in train.asked] == [(12, 2), (6, 0)]
     assert {standing.network for standing in search.standings} == set(networks(4)[2:])
     # What is compared on the way are the search's own trials.
-    of_rung = compound_scaling.trials_of(rung, rung.best)
-    names = [trial.name for trial in compound_scaling.trials_of(search, search.best)]
+    of_rung = rung.trials_of(rung.best)
+    names = [trial.name for trial in search.trials_of(search.best)]
     assert [trial.name for trial in of_rung] == names
     stages = compound_scaling.search(FakeTraining(), plan(halving=3, finalists=3))
     assert [len(stage.standings) for stage in stages] == [4, 3, 3]
@@ -101,11 +101,7 @@ def test_the_scaled_network_and_what_is_tested():
     (scaled,) = stages['scale'][0].standings
     assert (scaled.network.phi, scaled.network.config.resolution) == (4, round(64 * 1.17**4))
     tested = compound_scaling.tested(stages, settings)
-    names = [
-        trial.name
-        for stage, standing in tested
-        for trial in compound_scaling.trials_of(stage, standing)
-    ]
+    names = [trial.name for stage, standing in tested for trial in stage.trials_of(standing)]
     # The best base network, the one that is scaled, the best finalist, the scaled network.
     assert names == [
         *(f'compare.mbconv_a.seed{seed}' for seed in (0, 1)),

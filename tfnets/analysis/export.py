@@ -15,15 +15,9 @@ import tensorflow as tf
 from tfnets.analysis.predictions import probabilities
 from tfnets.files import write_json
 from tfnets.machine import usable_cores
-from tfnets.models import folding
 
 # The newest operator set that onnxruntime has had for some years.
 _OPSET = 17
-
-
-def inference_network(network):
-    """What of a network is exported: the same answers, computed in float32, batch norms folded."""
-    return folding.fold(network)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from tfnets.analysis import markdown
+from tfnets.analysis import markdown, training_curves
 from tfnets.files import read_json
 from tfnets.models import registry
 from tfnets.training.record import read_metrics, training_minutes
@@ -58,21 +58,11 @@ class PhaseRecord:
         Returns:
             Two float64 arrays [points]; a training of many lines is averaged over stretches.
         """
-        lines = [line for line in getattr(self, split) if line.get(metric) is not None]
-        if not lines:
-            return np.zeros(0), np.zeros(0)
-        steps = np.asarray([line['step'] for line in lines], np.float64)
-        values = np.asarray([line[metric] for line in lines], np.float64)
-        if split == 'train':
-            pieces = np.array_split(np.arange(len(lines)), min(len(lines), _POINTS))
-            steps, values = (
-                np.asarray([column[piece].mean() for piece in pieces]) for column in (steps, values)
-            )
-        return self.start + steps * self._epochs_per_step, values
-
-    @property
-    def _epochs_per_step(self):
-        return self.epochs / self.train[-1]['step'] if self.train else 0.0
+        lines = [*self.train, *self.validation]
+        points = np.asarray(training_curves.curve(lines, [self.name], split, metric)).reshape(-1, 2)
+        if split == 'train' and len(points) > _POINTS:
+            points = np.asarray([piece.mean(0) for piece in np.array_split(points, _POINTS)])
+        return self.start + points[:, 0], points[:, 1]
 
 
 @dataclasses.dataclass(frozen=True)

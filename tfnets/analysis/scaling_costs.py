@@ -1,8 +1,8 @@
 """Tables of what scaled networks cost, before anything is trained. Imports no TensorFlow."""
 
 from tfnets.analysis.markdown import table
-from tfnets.analysis.mbconv_cost import cost
 from tfnets.models import mbconv_config
+from tfnets.models.mbconv_cost import cost
 
 HEADINGS = ['px', 'channels', 'units', 'parameters', 'MACs (M)', 'ratio', '2^phi']
 

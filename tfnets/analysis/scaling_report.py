@@ -262,14 +262,13 @@ class _Report:
         """For each kind of trial, the curves of each network's seeds."""
         found = {}
         for stage in self.stages:
-            kind = stage.kind
             for one in stage.standings:
-                runs = [
-                    read_metrics(folder / 'trials' / f'{kind}.{one.network.label}.seed{seed}')
-                    for seed in one.seeds.top1
+                folders = [folder / 'trials' / trial.name for trial in stage.trials_of(one)]
+                points = [
+                    training_curves.curve(read_metrics(run), ['train'], 'validation', 'top1')
+                    for run in folders
                 ]
-                points = [training_curves.curve(r, ['train'], 'validation', 'top1') for r in runs]
-                found.setdefault(kind, {})[_title(one.network, self._plan)] = points
+                found.setdefault(stage.kind, {})[_title(one.network, self._plan)] = points
         return found
 
     def numbers(self):

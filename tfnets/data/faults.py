@@ -47,7 +47,7 @@ def damaged(source):
 
 
 @contextlib.contextmanager
-def naming_damage(source):
+def naming_undecodable(source):
     """Says which examples it was where a batch could not be made.
 
     Args:
@@ -89,7 +89,7 @@ def _nothing():
 
 
 @contextlib.contextmanager
-def naming_fault(source):
+def naming_unreadable(source):
     """Says which example it was if a source's files could not be read.
 
     Args:

@@ -176,7 +176,7 @@ def crop_areas(batches, most=20_000):
         return tf.reduce_prod(box[2:]) / tf.reduce_prod(size)
 
     dataset = examples(batches, area, min(most, len(batches.source)))
-    with faults.naming_damage(batches.source):
+    with faults.naming_undecodable(batches.source):
         return np.fromiter(dataset.as_numpy_iterator(), np.float64)
 
 

@@ -4,8 +4,8 @@ A line such as
 
     decode_area_crop(64, 0.2, 0.7) | flip_lr | brightness(0.25) | saturation(0.5, 1.5)
 
-is read from left to right. Each name is one of operations/; its first parameter is what comes
-from the left, its `seed` is filled in, and the rest stands in the line. The line is parsed, never
+is read from left to right. Each name is one of operations/; what comes from the left and its `seed`
+are filled in, and the rest stands in the line. The line is parsed, never
 evaluated: it may hold numbers, strings, True and False, tuples, `+ - * /` on numbers, and the name
 `resolution`, which stands for the side of the image that the network is to see.
 """

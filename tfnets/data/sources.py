@@ -3,7 +3,7 @@
 import pathlib
 
 from tfnets.data import caching
-from tfnets.data.faults import naming_fault
+from tfnets.data.faults import naming_unreadable
 from tfnets.data.folder_layout import is_folder
 from tfnets.data.folders import load_folder
 from tfnets.data.tfds_sets import load_tfds
@@ -39,7 +39,7 @@ def load(dataset, split, data_dir=None, cache='memory', cache_dir=None):
         source = load_folder(dataset, split)
     else:
         source = load_tfds(dataset, split, data_dir)
-    with naming_fault(source):
+    with naming_unreadable(source):
         if cache == 'memory':
             return caching.in_memory(source)
         if cache == 'disk':

@@ -24,9 +24,10 @@ WORKER_LOST = 76
 def launch(main, check=None, arguments=False):
     """Parses the command line, runs a launcher and turns what went wrong into one line.
 
-    Exit codes: 0 done; 1 a file cannot be read or written, a part of what was asked for failed, or
-    a defect; 2 bad input; 3 the loss became NaN or infinite; 75 asked to end (SIGTERM), all saved,
-    the same command goes on; 76 another process of a cluster has ended, and its own code says why.
+    Exit codes: 0 done; 1 a file cannot be read or written, memory is not enough, a part of what was
+    asked for failed, or a defect; 2 bad input; 3 the loss became NaN or infinite; 75 asked to end
+    (SIGTERM), all saved, the same command goes on; 76 another process of a cluster has ended, and
+    its own code says why; 130 a second Ctrl-C.
 
     Args:
         main: function without arguments; imports TensorFlow only through `import_tensorflow`.

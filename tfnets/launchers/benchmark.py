@@ -36,9 +36,19 @@ FLAGS = flags.FLAGS
 # In which forms networks are compared.
 INFERENCE, FOLDED, TRAINING = 'inference', 'inference, folded', 'training'
 
+# What our loop alone does in a step: with it the others would do less.
+_ONLY_OURS = ('weight_decay', 'accumulate', 'ema')
+
+# The headings of `_images_per_second`, and of the table of networks.
+_IMAGES_PER_SECOND = ('images/s', 'lowest to highest')
+_HEADINGS = [
+    *('network', 'form', 'parameters', 'MACs (G)', 'batch', *_IMAGES_PER_SECOND),
+    *('times as fast', 'MACs promise', 'share that arrives', 'times unfolded'),
+]
+
 common_flags.define_model()
 common_flags.define_data()
-common_flags.define_splits()
+common_flags.define_train_split()
 common_flags.define_input(PRESETS['cats_vs_dogs_train'], PRESETS['imagenet_eval'])
 common_flags.define_optimizer('', 'Training', 0.1)
 common_flags.define_arithmetic()
@@ -92,6 +102,16 @@ def check():
     for flag in ('folded', 'training', 'by_stage'):
         if FLAGS[flag].value and not FLAGS.models:
             raise InputError(f'--{flag}: compares networks; name them by --models')
+    for flag in () if FLAGS.models or FLAGS.input_only else _ONLY_OURS:
+        if FLAGS[flag].value:
+            raise InputError(
+                f'--{flag}={FLAGS[flag].value}: of what is measured in turns our loop alone would '
+                'do so; leave it out'
+            )
+    if FLAGS.peer and FLAGS.clip_norm:
+        raise InputError(
+            f'--clip_norm={FLAGS.clip_norm}: --peer={FLAGS.peer} does not clip; leave it out'
+        )
     if FLAGS.peer and (FLAGS.models or FLAGS.input_only):
         raise InputError('--peer: measured in training; leave out --models and --input_only')
     if FLAGS.peer and FLAGS.optimizer != 'sgd':
@@ -132,10 +152,10 @@ def main():
 
 def compare_networks():
     """Lets several networks run in turns, for each size of batch; returns the numbers."""
-    from tfnets.analysis import benchmark, flops
+    from tfnets.analysis import benchmark, flops, markdown
     from tfnets.models import folding
 
-    networks, rows = _networks(), []
+    networks, rows, lines = _networks(), [], [_HEADINGS]
     classes = FLAGS.num_classes or 1000
     pixels = FLAGS.resolution or next(iter(networks.values())).resolution
     if len({network.resolution for network in networks.values()}) > 1:
@@ -147,17 +167,15 @@ def compare_networks():
         f'{pixels} px, {FLAGS.precision}; {FLAGS.rounds} rounds of {FLAGS.steps} calls; in '
         'brackets the middle half of the rounds'
     )
-    print(
-        '| network | form | parameters | MACs (G) | batch | images/s | lowest to highest '
-        '| times as fast | MACs promise | share that arrives | times unfolded |\n'
-        '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|'
-    )
     for batch in flag_values.images('batch_sizes'):
         contestants = _contestants(built, folded, batch, pixels)
         speeds = benchmark.alternate(contestants, FLAGS.steps * batch, FLAGS.rounds)
-        rows += _show_networks({speed.name: speed for speed in speeds}, costs, batch)
+        for row, line in _compared({speed.name: speed for speed in speeds}, costs, batch):
+            rows.append(row)
+            lines.append(line)
+    print(markdown.table(lines))
     if FLAGS.by_stage:
-        _show_stages(folded or built, pixels)
+        print(_table_of_stages(folded or built, pixels))
     return rows
 
 
@@ -176,15 +194,15 @@ def _contestants(built, folded, batch, pixels):
     return runs
 
 
-def _show_networks(speeds, costs, batch):
-    """Prints a line for each form and network; returns the numbers.
+def _compared(speeds, costs, batch):
+    """Yields, for each form and network, the numbers and a line of the table.
 
     Args:
         speeds: dict from (form, label) to Speed.
         costs: dict from a label to its ModelCost; all are compared with the first.
         batch: images.
     """
-    rows, first = [], next(iter(costs))
+    first = next(iter(costs))
     for (form, label), speed in speeds.items():
         cost, promise = costs[label], costs[first].macs / costs[label].macs
         ratios = speed.ratios(speeds[form, first])
@@ -194,13 +212,9 @@ def _show_networks(speeds, costs, batch):
         if form == FOLDED:
             gains = speed.ratios(speeds[INFERENCE, label])
             row['gain'], gain = gains[0], _ratio(gains)
-        print(
-            f'| {label} | {form} | {cost.trainable:,} | {cost.macs / 1e9:.3f} | {batch} '
-            f'| {speed.median:.1f} | {speed.low:.1f} to {speed.high:.1f} | {_ratio(ratios)} '
-            f'| {promise:.2f} | {100 * ratios[0] / promise:.0f} % | {gain} |'
-        )
-        rows.append(row)
-    return rows
+        line = [label, form, f'{cost.trainable:,}', f'{cost.macs / 1e9:.3f}', str(batch)]
+        line += [*_images_per_second(speed), _ratio(ratios), f'{promise:.2f}']
+        yield row, [*line, f'{100 * ratios[0] / promise:.0f} %', gain]
 
 
 def _ratio(ratios):
@@ -208,22 +222,21 @@ def _ratio(ratios):
     return f'{median:.2f} ({low:.2f} to {high:.2f})'
 
 
-def _show_stages(networks, pixels):
-    """Prints what each stage of each network takes, at the last size of batch."""
-    from tfnets.analysis import benchmark
+def _table_of_stages(networks, pixels):
+    """What each stage of each network takes, at the last size of batch."""
+    from tfnets.analysis import benchmark, markdown
 
     batch, xla = flag_values.images('batch_sizes')[-1], objects.xla()
-    print('| network | stage | batch | ms | MACs (G) | G multiply-adds/s |')
-    print('|---|---|---:|---:|---:|---:|')
+    lines = [['network', 'stage', 'batch', 'ms', 'MACs (G)', 'G multiply-adds/s']]
     options = {'xla': xla, 'frozen': FLAGS.folded and not xla}
     for stage in benchmark.by_stage(networks, batch, pixels, FLAGS.steps, FLAGS.rounds, **options):
         billions = stage.macs / 1e9
         # Of what is next to nothing the difference of two times is noise.
         speed = f'{billions * batch / stage.seconds:.0f}' if billions > 0.01 else ''
-        print(
-            f'| {stage.network} | {stage.name} | {batch} | {1000 * stage.seconds:.2f} '
-            f'| {billions:.3f} | {speed} |'
-        )
+        milliseconds = f'{1000 * stage.seconds:.2f}'
+        cells = [stage.network, stage.name, str(batch), milliseconds, f'{billions:.3f}', speed]
+        lines.append(cells)
+    return markdown.table(lines)
 
 
 def _training_batches():
@@ -231,7 +244,7 @@ def _training_batches():
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
 
-    source = splits.open_source(FLAGS.train_split)
+    source = splits.sound(splits.open_source(FLAGS.train_split), training=True)
     line = preprocessing.parse(FLAGS.train_preprocessing, objects.resolution())
     placement = (FLAGS.augment_on_device, FLAGS.data_service)
     return Batches(source, line, FLAGS.batch_size, FLAGS.seed, 'benchmark', *placement)
@@ -255,7 +268,7 @@ def _torch_steps(network, resolution):
 
 def input_stages():
     """Lets the input run in turns, each time with one stage more; returns the numbers."""
-    from tfnets.analysis import benchmark
+    from tfnets.analysis import benchmark, markdown
     from tfnets.analysis import input_stages as stages
 
     batches = _training_batches()
@@ -268,25 +281,22 @@ def input_stages():
     if batches.colours_on_device and batches.preprocessing.colours:
         names = ', '.join(step.name for _, step in batches.preprocessing.colours)
         print(f'{names}: left to the device, not done here')
-    print("| stage | images/s | lowest to highest | share of the decoder's own |")
-    print('|---|---:|---:|---:|')
+    lines = [['stage', *_IMAGES_PER_SECOND, "share of the decoder's own"]]
     for speed in speeds:
-        print(f'| {_shown(speed)} | {100 * speed.ratio:.0f} % |')
+        lines.append([speed.name, *_images_per_second(speed), f'{100 * speed.ratio:.0f} %'])
+    print(markdown.table(lines))
     return [dataclasses.asdict(speed) for speed in speeds]
 
 
-def _shown(speed):
-    """Name, images/s and their range, as cells of a table."""
+def _images_per_second(speed):
+    """The median and the range, as cells of a table."""
     digits = 0 if speed.median >= 100 else 1
-    return (
-        f'{speed.name} | {speed.median:.{digits}f} '
-        f'| {speed.low:.{digits}f} to {speed.high:.{digits}f}'
-    )
+    return [f'{speed.median:.{digits}f}', f'{speed.low:.{digits}f} to {speed.high:.{digits}f}']
 
 
 def training(strategy):
     """Lets the bare step, the loop and the input run in turns; returns the numbers."""
-    from tfnets.analysis import benchmark
+    from tfnets.analysis import benchmark, markdown
     from tfnets.training.objectives import Classification
     from tfnets.training.phase import Phase
     from tfnets.training.trainer import Trainer
@@ -323,9 +333,10 @@ def training(strategy):
         f'{FLAGS.model} at {resolution} px, batch {FLAGS.batch_size}, {FLAGS.precision}, '
         f'{FLAGS.dataset}; {FLAGS.rounds} rounds of {FLAGS.steps} steps'
     )
-    print('| | images/s | lowest to highest | ratio |\n|---|---:|---:|---:|')
+    lines = [['', *_IMAGES_PER_SECOND, 'ratio']]
     for speed in speeds:
-        print(f'| {_shown(speed)} | {_ratio(speed.ratios(speeds[0]))} |')
+        lines.append([speed.name, *_images_per_second(speed), _ratio(speed.ratios(speeds[0]))])
+    print(markdown.table(lines))
     return [dataclasses.asdict(speed) for speed in speeds]
 
 

@@ -6,7 +6,9 @@ from tfnets.data import presets
 from tfnets.launchers import flag_values
 from tfnets.models import registry
 
-# Flags that may differ when a run is gone on with: they change where and how fast, not what.
+# Flags that may differ when a run is gone on with: they change where and how fast, not what. But
+# for skip_damaged, without which a run that meets a damaged photo to evaluate could not go on, and
+# data_service, whose batches never come in the same order twice.
 CHANGEABLE = (
     'strategy',
     'tpu',
@@ -117,14 +119,19 @@ def define_data():
 
 def define_splits():
     """Which part of the data is for what."""
+    define_train_split()
+    flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
+    flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
+
+
+def define_train_split():
+    """--train_split alone."""
     flags.DEFINE_string(
         'train_split',
         'train',
         'Split to train on; of a TFDS set any slice of it (train[:50%]), of a folder train, '
         'validation, test or all.',
     )
-    flags.DEFINE_string('validation_split', 'validation', 'Split that choices are made on.')
-    flags.DEFINE_string('test_split', 'test', 'Split that is reported on.')
 
 
 def define_input(train_preprocessing, eval_preprocessing):
@@ -139,7 +146,7 @@ def define_input(train_preprocessing, eval_preprocessing):
         'train_preprocessing',
         train_preprocessing,
         'From an image file to pixels, in training: operations joined by |, see '
-        'tfnets/data/preprocessing.py; `resolution` stands for --resolution. Lines with a name: '
+        'tfnets/data/operations; `resolution` stands for --resolution. Lines with a name: '
         + presets.about(),
     )
     flags.DEFINE_string(

@@ -27,7 +27,7 @@ from tfnets.launchers.processes import Pool
 from tfnets.models import registry
 from tfnets.recipes import compound_scaling, scaled_networks
 from tfnets.recipes.scaled_networks import Coefficients
-from tfnets.training.evaluation import percent, validations
+from tfnets.training.evaluation import count_validations, percent
 
 FLAGS = flags.FLAGS
 
@@ -264,7 +264,7 @@ def _check_epochs(plan):
                 f'--warmup_epochs={FLAGS.warmup_epochs}: expected less than the {epochs:g} epochs '
                 f'of {name}'
             )
-        count = validations(epochs, FLAGS.evaluate_every)
+        count = count_validations(epochs, FLAGS.evaluate_every)
         if FLAGS.last_validations > count:
             raise InputError(
                 f'--last_validations={FLAGS.last_validations}: {name} has {count}; take less, or a '
@@ -319,7 +319,7 @@ def _all(plan, runs, folder):
     stages, missing = scaling_stages.run(plan, runs, FLAGS.mode)
     if not stages:
         return list(map(str, missing)) or [f'--mode={",".join(FLAGS.mode)}: nothing to do']
-    chosen = [compound_scaling.trials_of(*pair) for pair in compound_scaling.tested(stages, plan)]
+    chosen = [stage.trials_of(one) for stage, one in compound_scaling.tested(stages, plan)]
     tested, failed = runs.test(sum(chosen, []))
     tuned, untuned = _fine_tune(runs, stages)
     outcome = compound_scaling.Outcome(stages, tested, tuned)
@@ -337,7 +337,7 @@ def _fine_tune(runs, stages):
     if 'scale' not in stages:
         return {}, {}
     (stage,) = stages['scale']
-    scaled = compound_scaling.trials_of(stage, stage.best)
+    scaled = stage.trials_of(stage.best)
     if FLAGS.then_fixres and 'scale' in FLAGS.mode:
         return runs.fine_tune(scaled)
     return runs.tuned(scaled), {}

@@ -5,7 +5,7 @@ python -m tfnets.launchers.evaluate --run_dir=runs/fixres_quickstart --resolutio
 
 import pathlib
 
-from absl import flags
+from absl import flags, logging
 
 from tfnets.data.folder_layout import is_folder
 from tfnets.launchers import (
@@ -57,6 +57,7 @@ def check():
 def main():
     """Loads the network, scores it at each resolution, prints a table."""
     strategy = objects.strategy()
+    from tfnets.analysis import markdown
     from tfnets.data import preprocessing
     from tfnets.data.pipeline import Batches
     from tfnets.files import write_json
@@ -74,22 +75,16 @@ def main():
     trainer = Trainer(FLAGS.run_dir, strategy, xla=objects.xla())
     objective = Classification(network)
     print(f'{saved.name}, {source.name} {source.split}: {saved.preprocessing}')
-    top5 = network.output_shape[-1] > 10
-    print(f'| resolution (px) | top-1 (%) |{" top-5 (%) |" * top5} balanced (%) | loss | photos |')
-    print(f'|---:|---:|{"---:|" * top5}---:|---:|---:|')
     scores, written = [], []
     for pixels in resolutions:
         line = preprocessing.parse(saved.preprocessing, pixels)
         answers = trainer.answers(objective, Batches(source, line, FLAGS.batch_size))
         score = summarize(answers)
         scores.append({'resolution': pixels, **score.numbers()})
-        print(
-            f'| {pixels} | {100 * score.top1:.2f} ± {100 * score.top1_error:.2f} '
-            f'|{f" {100 * score.top5:.2f} |" if top5 else ""} {100 * score.balanced:.2f} '
-            f'| {score.loss:.4f} | {score.examples} |'
-        )
+        logging.info('%d px: %s', pixels, score)
         if FLAGS.output_dir:
             written += _write_classes(pixels, answers, saved.names(network))
+    print(markdown.scores(scores, {'resolution (px)': 'resolution'}))
     if FLAGS.output:
         write_json(FLAGS.output, {'phase': saved.name, 'split': source.split, 'results': scores})
         written.append(FLAGS.output)

@@ -99,6 +99,7 @@ def main():
     tf = app.import_tensorflow()
     from tfnets.analysis import export
     from tfnets.data import preprocessing
+    from tfnets.models import folding
 
     # Else a GPU multiplies float32 with ten bits of fraction, by far too few for TOLERANCE.
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -111,7 +112,7 @@ def main():
     rebuilt = _in_float32(network, images)
     reference = export.run_network(rebuilt, line.resolution)
     model = export.Exportable(
-        export.inference_network(rebuilt),
+        folding.fold(rebuilt),
         line.line,
         line.resolution,
         saved.names(network),
@@ -183,7 +184,7 @@ def _calibration(saved, line):
     count = min(FLAGS.calibration_images, len(source))
     batches = pipeline.Batches(source.for_few(count), line, 1)
     dataset = pipeline.examples(batches, lambda encoded, seed: line(encoded), count)
-    with faults.naming_damage(source):
+    with faults.naming_undecodable(source):
         return list(dataset.as_numpy_iterator())
 
 
@@ -209,7 +210,7 @@ def _check_photos(saved, line):
     spread = np.unique(np.linspace(0, len(source) - 1, count).astype(int))
     source = splits.sound(source.take(spread), training=False)
     dataset = pipeline.evaluation_dataset(pipeline.Batches(source, line, len(source)))
-    with faults.naming_damage(source):
+    with faults.naming_undecodable(source):
         batch = next(iter(dataset))
     return batch['image'].numpy(), batch['label'].numpy()
 
@@ -236,13 +237,13 @@ def _in_float32(network, images):
 
 def _show(answers, labels, sizes, reference, run, image):
     """Prints size, latency and, where there are labels, accuracy of network and model."""
-    from tfnets.analysis import benchmark
+    from tfnets.analysis import benchmark, markdown
 
     exported = f'{FLAGS.format}, int8' if FLAGS.int8 else FLAGS.format
     # One after the other, not in turns: onnxruntime's threads keep the cores busy for a while.
     contestants = {'network (Keras)': reference, exported: run}
     known = labels is not None
-    print(f'| | MB | one image (ms) |{" top-1 (%) |" * known}\n|---|---:|---:|{"---:|" * known}')
+    rows = [['', 'MB', 'one image (ms)', *['top-1 (%)'] * known]]
     for (name, answer), size, shares in zip(
         contestants.items(), sizes, answers.values(), strict=True
     ):
@@ -250,7 +251,8 @@ def _show(answers, labels, sizes, reference, run, image):
         cells = [name, f'{size / 1e6:.3f}', f'{1000 * seconds:.2f}']
         if known:
             cells.append(f'{100 * (shares.argmax(1) == labels).mean():.2f}')
-        print(f'| {" | ".join(cells)} |')
+        rows.append(cells)
+    print(markdown.table(rows))
 
 
 if __name__ == '__main__':

@@ -44,7 +44,7 @@ def _search(plan, runs, classes):
     print(f'\n{_title("search", plan, run, classes)}\n')
     print(scaling_costs.candidates(rows, plan.base, classes))
     for rung in compound_scaling.rungs_of(plan):
-        print(f'halving: compared behind {rung} of {plan.validations} validations')
+        print(f'halving: compared behind {rung} of {plan.validation_count} validations')
     if plan.finalists:
         print(
             f'then the best {plan.finalists} again: {plan.final_epochs:g} epochs, seeds '

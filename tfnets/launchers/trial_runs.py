@@ -12,7 +12,7 @@ from tfnets.files import read_json
 from tfnets.launchers import common_flags, finetuning_flags, run_folder
 from tfnets.launchers.processes import Job
 from tfnets.models import registry
-from tfnets.recipes import compound_scaling, ranking
+from tfnets.recipes import ranking
 from tfnets.training.record import read_metrics, training_minutes
 
 FLAGS = flags.FLAGS
@@ -95,7 +95,7 @@ class TrialRuns:
     def _is_trained(self, trial, rung):
         if (self.folder(trial) / 'report.md').exists():
             return True
-        return 0 < rung <= len(_validations(self.folder(trial)))
+        return 0 < rung <= len(_validation_lines(self.folder(trial)))
 
     def _check_lengths(self, trials):
         """Refuses trials that were begun with another number of epochs."""
@@ -245,7 +245,7 @@ def _trials(stages):
     """All trials of stages that ended well."""
     for stage in stages:
         for standing in stage.standings:
-            yield from compound_scaling.trials_of(stage, standing)
+            yield from stage.trials_of(standing)
 
 
 def _shared():
@@ -283,7 +283,7 @@ def score(folder, rung=0):
     Returns:
         ranking.Score.
     """
-    last = _validations(folder)[: rung or None][-FLAGS.last_validations :]
+    last = _validation_lines(folder)[: rung or None][-FLAGS.last_validations :]
     whole = read_json(folder / 'phases' / 'train' / 'result.json')
     return ranking.Score(
         statistics.fmean(line['top1'] for line in last),
@@ -292,7 +292,7 @@ def score(folder, rung=0):
     )
 
 
-def _validations(folder):
+def _validation_lines(folder):
     return [line for line in read_metrics(folder) if line['split'] == 'validation']
 
 

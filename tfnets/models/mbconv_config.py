@@ -1,6 +1,6 @@
 """What an MBConv network is, as plain data, and its compound scaling; imports no TensorFlow.
 
-`mbconv` builds networks of these configs, `analysis.mbconv_cost` counts what they cost.
+`mbconv` builds networks of these configs, `mbconv_cost` counts what they cost.
 """
 
 import dataclasses

@@ -56,18 +56,17 @@ def output(network, end):
     return found[0]
 
 
-def cut(network, ends=None):
+def cut(network):
     """Cuts a network into stages; they share its layers.
 
     Args:
         network: functional keras.Model.
-        ends: names of the layers that end the stages; by default `names(network)`.
 
     Returns:
         List of keras.Models: from pixels to the end of stage 1 (the stem belongs to it), from there
         to the end of stage 2, and so on; the last one from the end of the last stage to the logits.
     """
-    outputs = [output(network, name) for name in ends or names(network)]
+    outputs = [output(network, name) for name in names(network)]
     starts, ends = [network.input, *outputs], [*outputs, network.output]
     return [
         keras.Model(start, end, name=f'part{number}')

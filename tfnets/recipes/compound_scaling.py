@@ -15,7 +15,7 @@ from tfnets.errors import TrialsFailed
 from tfnets.recipes import ranking
 from tfnets.recipes.ranking import Score, Standing
 from tfnets.recipes.scaled_networks import Coefficients, Network, scaled
-from tfnets.training.evaluation import validations
+from tfnets.training.evaluation import count_validations
 
 # ------------------------------------------------------------------------------------ trials
 
@@ -99,9 +99,9 @@ class Plan:
     evaluate_every: float = 1.0
 
     @property
-    def validations(self):
+    def validation_count(self):
         """Of a candidate's training."""
-        return validations(self.search_epochs, self.evaluate_every)
+        return count_validations(self.search_epochs, self.evaluate_every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +128,10 @@ class Stage:
     def is_like_best(self, standing):
         """Whether a Standing is not told apart from the best."""
         return not self.best.seeds.told_apart(standing.seeds)
+
+    def trials_of(self, standing):
+        """The trials that one of its Standings is made of."""
+        return trials(self.kind, [standing.network], standing.seeds.top1, self.epochs)
 
     @property
     def kind(self):
@@ -188,7 +192,7 @@ def rungs_of(plan):
     """The `rungs` of a plan's search; none without halving."""
     if not plan.halving:
         return []
-    return ranking.rungs(len(plan.candidates), plan.validations, plan.halving)
+    return ranking.rungs(len(plan.candidates), plan.validation_count, plan.halving)
 
 
 def candidate_trials(plan):
@@ -253,11 +257,6 @@ def tested(stages, plan):
         wanted = (stage.best.network, plan.base if stage.name == 'compare' else None)
         found += [(stage, one) for one in stage.standings if one.network in wanted]
     return found
-
-
-def trials_of(stage, standing):
-    """The trials that a Standing of a Stage is made of."""
-    return trials(stage.kind, [standing.network], standing.seeds.top1, stage.epochs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,8 @@ import dataclasses
 import itertools
 import math
 
-from tfnets.analysis import mbconv_cost
 from tfnets.errors import InputError
-from tfnets.models import mbconv_config, registry
+from tfnets.models import mbconv_config, mbconv_cost, registry
 
 _MOST_CANDIDATES = 1000
 

@@ -51,7 +51,7 @@ def _tpu_strategy(name):
 
 
 def default_xla():
-    """Whether steps should be compiled: on accelerators; a CPU is faster without."""
+    """Whether steps should be compiled: on GPUs; a CPU is faster without."""
     return bool(tf.config.list_logical_devices('GPU'))
 
 

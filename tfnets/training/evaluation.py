@@ -11,7 +11,7 @@ def binomial_error(share, count):
     return math.sqrt(share * (1 - share) / count)
 
 
-def validations(epochs, every):
+def count_validations(epochs, every):
     """How many validations a phase of so many epochs has, every so many; its end is one."""
     return math.ceil(epochs / every - 1e-9)
 

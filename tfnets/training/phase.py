@@ -8,7 +8,7 @@ from typing import Any
 
 from tfnets.data.pipeline import Batches
 from tfnets.models import roles
-from tfnets.training.evaluation import validations
+from tfnets.training.evaluation import count_validations
 from tfnets.training.optimizers import Optimizer
 
 
@@ -146,6 +146,6 @@ class Phase:
             return frozenset()
         period = self.evaluate_every * self.data.steps_per_epoch
         # What the last update reaches beyond the last epoch is of no other one.
-        numbers = range(1, validations(self.epochs, self.evaluate_every))
+        numbers = range(1, count_validations(self.epochs, self.evaluate_every))
         # The first step behind which so many epochs have been seen.
         return frozenset(math.ceil(round(period * number, 6)) for number in numbers) | {self.steps}

@@ -44,11 +44,7 @@ def training_function(
     replicas = strategy.num_replicas_in_sync
     names = []  # of the loss and the metrics, as tracing finds them
 
-    def in_order(means):
-        names[:] = sorted(means)
-        return [means[name] for name in names]
-
-    def gradients_of(batch):
+    def means_and_gradients(batch):
         values = [variable.value for variable in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
@@ -65,12 +61,14 @@ def training_function(
             for gradient, value, decay in zip(gradients, values, decays, strict=True)
         ]
         means = {name: tf.reduce_sum(metric) / batch_size for name, metric in metrics.items()}
-        return tf.stack(in_order({'loss': loss, **means})), gradients
+        means['loss'] = loss
+        names[:] = sorted(means)
+        return tf.stack([means[name] for name in names]), gradients
 
-    gradients_of = _compiled(gradients_of, xla)
+    means_and_gradients = _compiled(means_and_gradients, xla)
 
     def step(batch):
-        means, gradients = strategy.run(gradients_of, args=(batch,))
+        means, gradients = strategy.run(means_and_gradients, args=(batch,))
         if replicas > 1:
             pairs = [(g, v.value) for g, v in zip(gradients, variables, strict=True)]
             gradients = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)

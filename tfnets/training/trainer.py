@@ -205,7 +205,7 @@ class Trainer:
         stops = phase.evaluation_steps | self._watch.stops
         count = _next_stop(phase, first, self._steps_per_call, stops) - first
         start = time.monotonic()
-        with faults.naming_damage(phase.data.source):
+        with faults.naming_undecodable(phase.data.source):
             history, waited = state.train(iterator, tf.constant(count))
         state.synchronize()
         history = {name: values.numpy() for name, values in history.items()}
@@ -310,7 +310,7 @@ class Trainer:
         count = min(16, phase.data.batch_size)
         source = phase.data.source.for_few(count)
         few = dataclasses.replace(phase.data, batch_size=count, source=source)
-        with faults.naming_damage(phase.data.source):
+        with faults.naming_undecodable(phase.data.source):
             batch = next(iter(pipeline.training_dataset(few, 0, 1)))
         log.images(few.finish(batch)['image'].numpy())
         for module in phase.changing.values():
@@ -377,7 +377,7 @@ class Trainer:
             lambda context: pipeline.evaluation_dataset(batches, context)
         )
         function, data = self._evaluators[objective], _until_preempted(data)
-        with faults.naming_damage(batches.source):
+        with faults.naming_undecodable(batches.source):
             return collect(batches, (scores for batch in data for scores in function(batch)))
 
 

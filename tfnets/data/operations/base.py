@@ -1,9 +1,10 @@
 """What operations on images are made with: their list, their arguments, TensorFlow when needed.
 
 An operation's first parameter is `encoded`, the bytes of an image file, or `image`, [height, width,
-3] from 0 to 255, uint8 or float32. A random one has a parameter `seed`, int32 [2]. The others are
-annotated with what they accept: one of the functions below, which answer the value as the operation
-wants it, or raise ValueError.
+3] from 0 to 255, uint8 or float32. A random one has a parameter `seed`, int32 [2]. One of colour
+has no image: it answers what it drew, which its `apply` then does to an image or to a batch. All
+other parameters are annotated with what they accept: one of the functions below, or of those beside
+the operation, which answer the value as the operation wants it, or raise ValueError.
 """
 
 import functools

@@ -3,8 +3,8 @@
 import pytest
 
 from tfnets.analysis import flops
-from tfnets.analysis.mbconv_cost import cost
 from tfnets.models import mbconv, mbconv_config
+from tfnets.models.mbconv_cost import cost
 
 # AdamStein97's networks (counted on that project's code), and keras.applications' EfficientNets,
 # whose multiply-adds are counted with hooks: trainable parameters, millions of multiply-adds.

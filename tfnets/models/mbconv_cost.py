@@ -1,6 +1,6 @@
 """What an MBConv network costs, by arithmetic on its config: nothing is built, no TensorFlow.
 
-The same numbers as `flops.cost` counts in the built network, by the same rules: trainable
+The same numbers as `analysis.flops.cost` counts in the built network, by the same rules: trainable
 parameters, and multiply-adds of convolutions and dense layers for one image.
 """
 
@@ -27,7 +27,7 @@ def cost(config, num_classes):
     """Counts parameters, and multiply-adds at the config's own resolution.
 
     Args:
-        config: models.mbconv_config.MBConvConfig.
+        config: mbconv_config.MBConvConfig.
         num_classes: size of the output.
 
     Returns:
@@ -74,7 +74,7 @@ class _Tally:
 
 
 def _unit(tally, stage, style, stride, inputs, side):
-    """Counts one unit, as `models.mbconv` builds it; answers the side of what comes out."""
+    """Counts one unit, as `mbconv` builds it; answers the side of what comes out."""
     wide = stage.expansion * (inputs if style.expand_inputs else stage.channels)
     first, second = (stride, 1) if style.stride_first else (1, stride)
     inside = math.ceil(side / first)
