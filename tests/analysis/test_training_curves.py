@@ -50,8 +50,12 @@ def test_a_phase_without_lines_has_no_points():
     assert training_curves.curve(LINES, ['without steps'], 'validation', 'top1') == []
 
 
-def test_the_mean_is_taken_where_all_curves_have_a_value():
+def test_the_mean_is_taken_where_all_curves_have_a_value_and_of_their_ends():
     longer = [(1.0, 0.25), (2.0, 0.5), (2.5, 1.0)]
     shorter = [(1.0, 0.75), (2.0, 1.0), (2.25, 0.0)]
-    assert training_curves.mean([longer, shorter]) == [(1.0, 0.5), (2.0, 0.75)]
+    assert training_curves.mean([longer, shorter]) == [
+        *[(1.0, 0.5), (2.0, 0.75)],
+        (2.375, 0.5),
+    ]
+    assert training_curves.mean([longer, longer, longer]) == longer
     assert training_curves.mean([longer]) == longer

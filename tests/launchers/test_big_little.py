@@ -130,6 +130,7 @@ def test_a_row_trains_two_steps_on_imagenets_builder(launch, tmp_path, imagenet,
     assert run['flags']['weight_decay'] == '0.0001'
 
 
+@pytest.mark.slow
 def test_what_is_logged_goes_to_a_file_too(launch, tmp_path):
     flags = [f'--flagfile={FLAGS}/sample.cfg', f'--run_dir={tmp_path}/run']
     refused = launch('big_little', *flags, '--alpha=3', f'--log_file={tmp_path}/log.txt')

@@ -12,6 +12,7 @@ def flags(tmp_path_factory):
     return [*tiny_classification.FLAGS, '--epochs=2', f'--run_dir={folder}/run']
 
 
+@pytest.mark.slow
 def test_a_run_without_a_test_gets_it_later(launch, flags):
     folder = flags[-1].partition('=')[2]
     left = launch('classification', *flags, '--notest', '--stop_after_validations=1')

@@ -83,10 +83,8 @@ def together(tmp_path_factory):
     return folder, end(start(lambda _: [*FLAGS, '--sync_batch_norm', f'--run_dir={folder}']))
 
 
-@pytest.mark.parametrize(
-    'devices',
-    [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('devices', [1, 2, 4])
 def test_two_processes_train_as_devices_of_one_do(devices, together, launch, tmp_path):
     folder, (chief, other) = together
     assert chief[0] == 0, chief[2]

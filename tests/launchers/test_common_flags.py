@@ -88,6 +88,7 @@ def test_what_does_not_belong_is_one_line(answers, line):
     assert '\n' not in answers[line]
 
 
+@pytest.mark.slow
 def test_a_run_with_all_of_them(launch, tmp_path, tiny):
     """And its flags.cfg is understood again: the run is then finished."""
     folder = tmp_path / 'run'

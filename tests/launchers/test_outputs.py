@@ -226,6 +226,7 @@ def test_export_for_tensorflow_lite(stopped, launch, images, tmp_path):
     assert details['shape'].tolist() == [1, 48, 48, 3]
 
 
+@pytest.mark.slow
 def test_export_in_int8(run, launch, photos, tmp_path):
     output = tmp_path / 'model.tflite'
     flags = ['--format=tflite', '--int8', f'--output={output}', '--rounds=2']

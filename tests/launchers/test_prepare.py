@@ -79,6 +79,7 @@ def test_a_finished_one_says_so_and_keeps_to_its_flags(finished, caltech, launch
     assert contents(output) == before
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(finished, caltech, launch, tmp_path):
     command = [f'--input_dir={caltech}', f'--output_dir={tmp_path}', *FLAGS]
     files = 0

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -56,12 +57,14 @@ def test_evaluate_gives_the_students_number(finished, launch, tmp_path):
     assert scores['results'][0]['top1'] == report['rows'][1]['top1']
 
 
+@pytest.mark.slow
 def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
     folder, _ = finished
+    weights = shutil.copy(folder / 'phases' / 'teacher' / 'network.keras', tmp_path)
     flags = [
         '--nobaseline',
         '--teacher_epochs=0',
-        f'--teacher_weights={folder}/phases/teacher/network.keras',
+        f'--teacher_weights={weights}',
         '--distillation_epochs=0',
         f'--run_dir={tmp_path}/run',
     ]
@@ -73,15 +76,26 @@ def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
     assert second['imitated'] == first['imitated']
     assert [row['epochs'] for row in second['rows']] == [0, 3]
     assert second['rows'][0]['top1'] == first['rows'][0]['top1']
+    # The run has the teacher in it, and needs the file no more.
+    pathlib.Path(weights).unlink()
+    again = launch('wide_to_thin', *TINY, *flags, '--student_seeds=0,1')
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.slow
 def test_baselines_and_seeds_may_come_later(launch, tmp_path):
-    # The first one's seed stays.
-    for added in (['--nobaseline'], ['--baseline', '--student_seeds=5,6']):
-        done = launch('wide_to_thin', *TINY, *added, f'--run_dir={tmp_path}/run')
+    # The first one's seed stays; how the networks alone are trained is chosen when they come.
+    folder, added = tmp_path / 'run', ['--baseline', '--student_seeds=5,6']
+    for flags in (['--nobaseline'], [*added, '--alone_learning_rate=0.05']):
+        done = launch('wide_to_thin', *TINY, *flags, f'--run_dir={folder}')
         assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / 'run' / 'report.json').read_text())
+    written = (folder / 'flags.cfg').read_text().splitlines()
+    assert {'--student_seeds=0,5,6', '--baseline=true', '--alone_learning_rate=0.05'} <= {*written}
+    again = launch('wide_to_thin', f'--flagfile={folder}/flags.cfg')
+    assert again.stdout == done.stdout
+    refused = launch('wide_to_thin', *TINY, *added, f'--run_dir={folder}')
+    assert '--alone_learning_rate was 0.05, is 0.003' in refused.stderr
+    report = json.loads((folder / 'report.json').read_text())
     assert len(report['rows']) == 1 + 3 * 4
     assert {one['baseline'] for one in report['comparisons']} == {
         'alone',
@@ -96,7 +110,8 @@ def test_baselines_and_seeds_may_come_later(launch, tmp_path):
     [
         (['--teacher='], '--teacher: expected the wide network'),
         (['--teacher=resnet50:wide=4'], '--teacher=resnet50:wide=4: expected NAME:option=value'),
-        (['--teacher_epochs=0'], '--teacher_epochs=0: there are no --teacher_weights'),
+        (['--teacher_epochs=0'], '--teacher_epochs=0: the teacher has no trained classifier'),
+        (['--teacher_new_head'], '--teacher_new_head: there are no --teacher_weights'),
         (['--teacher_weights=none.h5'], '--teacher_weights=none.h5: there is no such file'),
         (['--student_seeds=1,x'], '--student_seeds=x: expected whole numbers'),
         (['--student_seeds=2147483648'], 'expected whole numbers, 0 to 2147483647'),

@@ -26,7 +26,9 @@ def batches(side):
 
 
 @pytest.mark.parametrize('xla', [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize('policy', ['float32', 'mixed_bfloat16'])
+@pytest.mark.parametrize(
+    'policy', ['float32', pytest.param('mixed_bfloat16', marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize('family', SMALL)
 def test_trains_a_step_and_evaluates(family, policy, xla, one_device):
     keras.config.set_dtype_policy(policy)

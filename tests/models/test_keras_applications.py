@@ -199,6 +199,7 @@ def test_another_number_of_classes_wants_a_new_head(ending, tmp_path):
     assert weights_of(ours)[-1][0].shape == (1, 1, 1024, 3)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_of_efficientnet_are_scaled_rightly(tmp_path, monkeypatch):
     theirs = original('EfficientNetB0', 64, 64, classes=1000)
     normalization = next(x for x in theirs.layers if isinstance(x, keras.layers.Normalization))

@@ -59,7 +59,7 @@ PRE_ACTIVATION = [
 # He's networks for CIFAR-10, at 32 px; multiply-adds as this library counts them.
 CIFAR = [
     ('preact_resnet164', 1_703_258, 244.501),
-    ('preact_resnet1001', 10_327_706, 1487.850),
+    pytest.param('preact_resnet1001', 10_327_706, 1487.850, marks=pytest.mark.slow),
 ]
 # At the resolution of each.
 EFFICIENTNET = [
@@ -70,7 +70,7 @@ EFFICIENTNET = [
     ('efficientnet_b4', 19_341_616, 4394),
     ('efficientnet_b5', 30_389_784, 10266),
     ('efficientnet_b6', 43_040_704, 19070),
-    ('efficientnet_b7', 66_347_960, 37750),
+    pytest.param('efficientnet_b7', 66_347_960, 37750, marks=pytest.mark.slow),
 ]
 
 

@@ -126,6 +126,16 @@ def test_a_teacher_must_not_be_narrower():
         stages.bridged(resnet(14, 0.125, 5, block_width='all'), [16, 64, 128, 256])
 
 
+def test_a_stage_may_end_in_an_operation():
+    pixels = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(3, 1)(pixels)
+    model = keras.Model(pixels, keras.layers.Dense(2)(x + pixels))
+    (end,) = [operation.name for operation in model.operations if 'add' in operation.name]
+    assert stages.output(model, end).shape == (None, 4, 4, 3)
+    with pytest.raises(InputError, match=f'no layer or operation {end}x; there are {end}'):
+        stages.output(model, f'{end}x')
+
+
 def test_a_network_without_named_stages_says_so():
     with pytest.raises(InputError, match='no layers named stage1.output'):
         stages.names(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))

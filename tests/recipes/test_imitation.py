@@ -175,15 +175,19 @@ def test_a_classifier_behind_a_batch_norm_is_left_alone():
     np.testing.assert_array_equal(student.layers[-1].kernel, before)
 
 
+@pytest.mark.slow
 def test_what_has_no_stages_is_distilled_without_imitation(tmp_path, inputs):
     networks = [hand_made('c', 14) for _ in range(2)]
-    settings = plan(imitation=course(0), teacher=course(0), finetuning=course(0))
+    nothing = {'imitation': course(0), 'teacher': course(0), 'finetuning': course(0)}
+    settings = plan(**nothing, baselines=True)
     imitation.check(*networks, settings)
     trainer = Trainer(tmp_path, tf.distribute.get_strategy())
     outcome = imitation.go_wide_then_narrow(
         trainer, networks[0], lambda seed: networks[1], inputs, settings
     )
-    assert [(row.arm, row.epochs) for row in outcome.rows] == [('teacher', 0), ('student', 1)]
+    # What is distilled without imitation is the student itself.
+    assert [row.arm for row in outcome.rows] == ['teacher', 'student', 'alone', 'alone_as_long']
+    assert [row.epochs for row in outcome.rows[:3]] == [0, 1, 1]
     assert not outcome.imitated and not outcome.copied_classifier
 
 
@@ -360,13 +364,19 @@ def test_it_runs_on_two_devices(tmp_path, inputs, two_devices):
             lambda: cifar_resnet(11, 1, 14),
             lambda: cifar_resnet(11, 1, 14),
             {'teacher_stages': ('stage1.output', 'stage2.outputs')},
-            'no layer stage2.outputs; there are stage2.output',
+            'no layer or operation stage2.outputs; there are stage2.output',
         ),
         (
             lambda: cifar_resnet(11, 1, 14),
             lambda: resnet(14, 0.25, 14, stem='cifar'),
             {},
             'has 4 stages, its teacher 3',
+        ),
+        (
+            lambda: hand_made('c', 14),
+            lambda: cifar_resnet(11, 1, 14),
+            {},
+            'no layers named stage1.output.* that end its stages; name those .* --teacher_stages',
         ),
     ],
 )

@@ -93,6 +93,7 @@ def test_every_way_to_compute_goes_on_to_the_bit(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('before', ['one_device', 'two_devices'])
 def test_it_goes_on_on_another_number_of_devices(tmp_path, monkeypatch, request, source, before):
     """With batch norms that see the whole batch, so that devices do not matter."""

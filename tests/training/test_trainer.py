@@ -27,10 +27,11 @@ from tfnets.data.pipeline import Batches
 from tfnets.errors import InputError, NotFinite, Preempted
 from tfnets.models import layers
 from tfnets.training import preemption
+from tfnets.training import state as state_module
 from tfnets.training import trainer as trainer_module
-from tfnets.training.objectives import Classification
+from tfnets.training.objectives import Classification, Distillation
 from tfnets.training.optimizers import Optimizer
-from tfnets.training.phase import Phase, Treatment
+from tfnets.training.phase import FROZEN, Phase, Treatment
 from tfnets.training.record import read_metrics
 from tfnets.training.schedules import Constant
 from tfnets.training.state import TrainingState
@@ -424,20 +425,47 @@ def test_two_devices_resume_to_the_bit(tmp_path, monkeypatch, source, two_device
     assert_equal(run(tmp_path / 'killed'), expected)
 
 
-def test_the_call_that_traces_is_counted_as_the_next(tmp_path, source):
-    def counted(*calls):
-        trained = phase(source)
-        state = TrainingState(
-            trained, new_trainer(tmp_path).folder, tf.distribute.get_strategy(), False
-        )
-        for count, seconds in calls:
-            state.advance(count, seconds)
-        return state.seconds
+def test_the_step_that_traces_is_counted_as_the_others(tmp_path, monkeypatch, source):
+    """By a clock that goes on by a minute at each call, and by a second for each step."""
+    state = TrainingState(
+        phase(source), new_trainer(tmp_path).folder, tf.distribute.get_strategy(), False
+    )
+    clock, asked = [0.0], []
 
-    assert counted((3, 10.0)) == 10
-    assert counted((3, 10.0), (2, 1.0)) == 2.5
-    assert counted((3, 10.0), (2, 1.0), (2, 4.0)) == 6.5
-    assert counted((2, 1.0), (2, 3.0)) == 4  # it was no slower
+    def train(iterator, count):
+        count = int(count)
+        clock[0] += count + (60 if not asked else 0)
+        asked.append(count)
+        return {'loss': tf.fill([count], float(len(asked)))}, tf.constant(count / 4, tf.float64)
+
+    monkeypatch.setattr(state_module.time, 'monotonic', lambda: clock[0])
+    state.train, state.synchronize = train, lambda: None
+    history, waited, seconds = state.make_steps(None, 5)
+    assert (asked, waited, seconds) == ([1, 4], 1.25, 5)
+    assert history['loss'].tolist() == [1, 2, 2, 2, 2]
+    assert state.make_steps(None, 3)[1:] == (0.75, 3)
+    assert asked == [1, 4, 3]
+
+
+def test_a_frozen_network_that_has_changed_is_told_at_the_end(tmp_path, monkeypatch, source):
+    teacher = network()
+    distilled = phase(
+        source,
+        epochs=1,
+        objective=Distillation(network(), teacher, 1.0),
+        treatment={'teacher': FROZEN},
+        validation=None,
+    )
+    original = Trainer._advance
+
+    def meddling(*args):
+        teacher.layers[-1].bias.assign_add(tf.ones(14))
+        return original(*args)
+
+    monkeypatch.setattr(Trainer, '_advance', meddling)
+    with pytest.raises(InputError, match='the teacher is not the one that this phase began with'):
+        new_trainer(tmp_path).run(distilled)
+    assert new_trainer(tmp_path).result('train') is None
 
 
 def test_a_layer_whose_random_numbers_are_in_no_checkpoint_is_refused(tmp_path, source):

@@ -190,7 +190,8 @@ def draw_losses(axes, lines, row):
         if stretch.start == stretch.end:
             continue
         own = [point for point in points if stretch.start < point[0] <= stretch.end]
-        axes.plot(*zip(*own, strict=True), color='C0', linewidth=1)
+        marker = '.' if len(own) == 1 else ''  # a line of one point is not seen
+        axes.plot(*zip(*own, strict=True), color='C0', linewidth=1, marker=marker)
         axes.axvline(stretch.start, color='grey', linewidth=0.8, linestyle=':')
         axes.text(
             stretch.start,

@@ -62,17 +62,21 @@ def curve(lines, phases, split, name):
 
 
 def mean(curves):
-    """The mean of curves, at the epochs that all of them have.
+    """The mean of curves, at the epochs that all of them have; where they end apart, of the ends.
 
     Args:
-        curves: list of what `curve` answers, at least one.
+        curves: list of what `curve` answers, at least one, none empty.
 
     Returns:
-        List of (epoch, value).
+        List of (epoch, value); its last point is the mean of the curves' last ones.
     """
     columns = [dict(points) for points in curves]
     shared = [epoch for epoch in columns[0] if all(epoch in column for column in columns)]
-    return [(epoch, statistics.fmean(column[epoch] for column in columns)) for epoch in shared]
+    found = [(epoch, statistics.fmean(column[epoch] for column in columns)) for epoch in shared]
+    epochs, values = zip(*(points[-1] for points in curves), strict=True)
+    if len({*epochs}) > 1:
+        found.append((statistics.fmean(epochs), statistics.fmean(values)))
+    return found
 
 
 def draw_accuracies(axes, curves, title, color):
@@ -84,7 +88,8 @@ def draw_accuracies(axes, curves, title, color):
         title: for the legend.
         color: of the lines.
     """
-    several = [(points, {'linewidth': 0.6, 'alpha': 0.5}) for points in curves if len(curves) > 1]
+    thin = {'linewidth': 0.6, 'alpha': 0.5, 'marker': '.', 'markersize': 3}
+    several = [(points, thin) for points in curves if len(curves) > 1]
     average = (mean(curves), {'label': title, 'marker': 'o', 'markersize': 3})
     for points, style in [*several, average]:
         epochs, shares = [epoch for epoch, _ in points], [100 * share for _, share in points]

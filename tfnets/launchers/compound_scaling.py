@@ -33,6 +33,7 @@ FLAGS = flags.FLAGS
 
 common_flags.define_training_run(PRESETS['cats_vs_dogs_train'], PRESETS['cats_vs_dogs_eval'])
 common_flags.define_course('', 'Training', 40.0, 0.001)
+FLAGS.set_default('optimizer', 'adam')
 finetuning_flags.define()
 flags.DEFINE_list(
     'mode',

@@ -28,10 +28,10 @@ class NamedNetwork:
     name: str
     options: dict
 
-    def build(self, num_classes, weights=None):
+    def build(self, num_classes, **weights):
         """Builds it; see `registry.build`."""
         try:
-            return registry.build(self.name, num_classes, weights=weights, **self.options)
+            return registry.build(self.name, num_classes, **weights, **self.options)
         except InputError as error:
             reason = str(error).removeprefix(f'--model={self.name}: ')
             raise InputError(f'{self.label}: {reason}') from None

@@ -7,7 +7,7 @@ from absl import flags, logging
 from tfnets import machine
 from tfnets.errors import InputError
 from tfnets.files import read_json, write_json
-from tfnets.launchers import app, common_flags, flag_values, run_folder
+from tfnets.launchers import app, common_flags, flag_values, named_networks, run_folder
 from tfnets.models import registry
 from tfnets.training import cluster
 
@@ -92,9 +92,11 @@ def network_builder(num_classes, made_strategy):
     return _seeded(build, made_strategy)
 
 
-def named_builder(network, num_classes, made_strategy, weights=None):
+def named_builder(network, num_classes, made_strategy, weights=None, new_head=False):
     """The same for a NamedNetwork and a file of its weights."""
-    return _seeded(lambda: network.build(num_classes, weights), made_strategy)
+    return _seeded(
+        lambda: network.build(num_classes, weights=weights, new_head=new_head), made_strategy
+    )
 
 
 def normalising(build, source, folder=None):
@@ -290,7 +292,7 @@ def describe(folder, network, made_strategy):
 
     return {
         'flags': f'{folder}/flags.cfg',
-        'model': f'{FLAGS.model}, {size(cost)}',
+        'model': f'{named_networks.from_flags().label}, {size(cost)}',
         'data': FLAGS.dataset,
         'seed': FLAGS.seed,
         **run_folder.provenance([run]),

@@ -133,11 +133,12 @@ def share(folder, launcher, values, changeable=(), part=None):
 
 
 def _write_start(folder, launcher, values):
-    """Notes in run.json and flags.cfg what was asked for, and this start of it."""
+    """Notes in run.json and flags.cfg what was asked for last, and this start of it."""
     start = _surroundings()
     shown = as_text({**values, 'run_dir': folder, 'overwrite': False, 'dry_run': False})
-    run = read_json(folder / 'run.json') or {'launcher': launcher, 'flags': shown, 'starts': []}
-    write_json(folder / 'run.json', {**run, 'starts': [*run['starts'], start]})
+    before = read_json(folder / 'run.json') or {'starts': []}
+    asked = {'launcher': launcher, 'flags': shown}
+    write_json(folder / 'run.json', {**before, **asked, 'starts': [*before['starts'], start]})
     lines = [f'# python -m tfnets.launchers.{launcher} --flagfile={folder}/flags.cfg']
     lines += [f'--{name}={value}' for name, value in shown.items()]
     write_text(folder / 'flags.cfg', '\n'.join(lines) + '\n')

@@ -42,11 +42,16 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     'teacher_weights', None, 'File of its weights, for --teacher_epochs=0 or to train on from.'
 )
+flags.DEFINE_bool(
+    'teacher_new_head',
+    None,
+    'Load all of --teacher_weights but the classifier, which starts anew: for other classes.',
+)
 flags.DEFINE_list(
     'teacher_stages',
     [],
-    "Names of the layers that end the teacher's stages, for a network of keras.applications; by "
-    'default stage1.output, stage2.output ...',
+    "Names of the layers or operations that end the teacher's stages, for a network whose own are "
+    'not called stage1.output, stage2.output ..., as those of keras.applications.',
 )
 flags.DEFINE_enum(
     'imitate',
@@ -70,7 +75,8 @@ flags.DEFINE_bool(
     'baseline',
     False,
     'Also train the thin network alone, for as many epochs and for as many minutes as all its '
-    'phases took, and by distillation alone for as many epochs.',
+    'phases took, and by distillation alone for as many epochs. Where a run has none yet and is '
+    'named by --run_dir, --alone_... may be chosen anew.',
 )
 flags.DEFINE_list(
     'student_seeds',
@@ -80,9 +86,6 @@ flags.DEFINE_list(
 )
 flags.adopt_module_key_flags(common_flags)
 
-# What may be added to a run.
-_CHANGEABLE = ('student_seeds', 'baseline')
-
 
 def check():
     """Refuses flags that cannot be right, before TensorFlow is imported."""
@@ -90,7 +93,8 @@ def check():
     for prefix in ('teacher_', 'imitation_', 'distillation_', 'finetune_'):
         checks.course(prefix)
     checks.optimizer('alone_')
-    if FLAGS.imitation_schedule == 'plateau' and FLAGS.imitation_plateau_metric != 'loss':
+    is_plateau = FLAGS.imitation_epochs and FLAGS.imitation_schedule == 'plateau'
+    if is_plateau and FLAGS.imitation_plateau_metric != 'loss':
         raise InputError(
             '--imitation_schedule=plateau: an imitation has no metric but its loss; say '
             '--imitation_plateau_metric=loss'
@@ -98,12 +102,7 @@ def check():
     if not FLAGS.teacher:
         raise InputError('--teacher: expected the wide network, as resnet50:width_multiplier=4')
     named_networks.parse('teacher', FLAGS.teacher)
-    if FLAGS.teacher_weights and not pathlib.Path(FLAGS.teacher_weights).is_file():
-        raise InputError(f'--teacher_weights={FLAGS.teacher_weights}: there is no such file')
-    if not FLAGS.teacher_epochs and not FLAGS.teacher_weights:
-        raise InputError(
-            '--teacher_epochs=0: there are no --teacher_weights, so that the teacher knows nothing'
-        )
+    _check_teacher_weights()
     flag_values.seeds('student_seeds')
     for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
         checks.any_length('baseline', prefix)
@@ -115,21 +114,55 @@ def check():
         )
 
 
+def _check_teacher_weights():
+    path = FLAGS.teacher_weights
+    if path and not pathlib.Path(path).is_file() and not _is_taught():
+        raise InputError(f'--teacher_weights={path}: there is no such file')
+    if FLAGS.teacher_new_head and not path:
+        raise InputError('--teacher_new_head: there are no --teacher_weights')
+    if not FLAGS.teacher_epochs and (FLAGS.teacher_new_head or not path):
+        raise InputError(
+            '--teacher_epochs=0: the teacher has no trained classifier (no --teacher_weights, or '
+            '--teacher_new_head), so that it knows nothing'
+        )
+
+
+def _is_taught():
+    """Whether the run that --run_dir names has its teacher, whose weights are not read again."""
+    return any(_phases('teacher/result.json')) and not FLAGS.overwrite
+
+
+def _phases(pattern):
+    """Files or folders of the phases of the run that --run_dir names."""
+    return pathlib.Path(FLAGS.run_dir).glob(f'phases/{pattern}') if FLAGS.run_dir else ()
+
+
+def _changeable(values):
+    """What may be added to a run: seeds, and baselines; how they train, as long as none has begun.
+
+    Without --run_dir its name depends on that.
+    """
+    is_fixed = not FLAGS.run_dir or any(_phases('alone*'))
+    alone = [] if is_fixed else [name for name in values if name.startswith('alone_')]
+    return ('student_seeds', 'baseline', *alone)
+
+
 def main():
     """Flags -> objects -> the recipe -> the report."""
     strategy = objects.strategy(FLAGS.precision)
     from tfnets.analysis import flops, imitation_report
     from tfnets.recipes import imitation
 
-    folder = run_folder.locate('wide_to_thin', common_flags.resolved(), _CHANGEABLE)
+    values = common_flags.resolved()
+    folder = run_folder.locate('wide_to_thin', values, _changeable(values))
     plan = _with_those_before(folder, make_plan())
+    values |= {'student_seeds': plan.seeds, 'baseline': plan.baselines}
     if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
     opened = splits.open_all()
     classes = objects.num_classes(opened[0])
     build_student = objects.network_builder(classes, strategy)
-    wide = named_networks.parse('teacher', FLAGS.teacher)
-    teacher = objects.named_builder(wide, classes, strategy, FLAGS.teacher_weights)()
+    teacher = _build_teacher(classes, strategy)
     student = build_student()
     for network in (teacher, student):
         objects.check_sizes(network, [plan.resolution])
@@ -138,12 +171,12 @@ def main():
     if FLAGS.dry_run:
         inputs = splits.inputs(opened)
         phases = imitation.dry_run(trainer, plan, inputs, teacher, student)
-        networks = {FLAGS.teacher: teacher, FLAGS.model: student}
+        networks = {'teacher': teacher, 'student': student}
         longer = 'evaluations and baselines of as many minutes'
         left_out = longer if plan.baselines else 'evaluations'
         dry_run.show(phases, networks, inputs, trainer, left_out)
         return
-    run_folder.occupy(folder, 'wide_to_thin', common_flags.resolved())
+    run_folder.occupy(folder, 'wide_to_thin', values)
     inputs = splits.inputs(opened, folder)
     head = objects.describe(folder, student, strategy) | {
         'teacher': f'{FLAGS.teacher}, {objects.size(flops.cost(teacher, plan.resolution))}'
@@ -151,6 +184,15 @@ def main():
     outcome = imitation.go_wide_then_narrow(trainer, teacher, build_student, inputs, plan)
     run_folder.deploy(folder, trainer.folder(outcome.deployed))
     print(imitation_report.write_report(folder, outcome, plan, head))
+
+
+def _build_teacher(classes, strategy):
+    wide = named_networks.parse('teacher', FLAGS.teacher)
+    weights = None if _is_taught() else FLAGS.teacher_weights
+    try:
+        return objects.named_builder(wide, classes, strategy, weights, FLAGS.teacher_new_head)()
+    except InputError as error:
+        raise InputError(str(error).replace('(new_head)', '(--teacher_new_head)')) from None
 
 
 def _with_those_before(folder, plan):

@@ -18,8 +18,9 @@ def freeze(network, shape=None):
             Additions are fused only where TensorFlow can see that both shapes agree.
 
     Returns:
-        Function from an array or tensor of that shape, of the input's dtype, to the network's
-        output; others are refused by a TypeError. It does not see later changes of the weights.
+        Function from an array of that shape, which is cast to the input's dtype, or a tensor of it,
+        to the network's output; others are refused by a TypeError. It does not see later changes of
+        the weights.
     """
     signature = tf.TensorSpec(shape or network.input.shape, network.input.dtype)
     variables = network.trainable_variables, network.non_trainable_variables

@@ -42,16 +42,18 @@ def names(network):
 
 
 def output(network, end):
-    """Returns the output of the layer that ends a stage, a KerasTensor.
+    """Returns the output of the layer or operation that ends a stage, a KerasTensor.
 
     Raises:
-        InputError: if there is no such layer.
+        InputError: if there is none of that name.
     """
-    found = [layer.output for layer in network.layers if layer.name == end]
+    # Layers are not all: a sum that is written as `x + y` is an operation.
+    found = [operation.output for operation in network.operations if operation.name == end]
     if not found:
-        near = difflib.get_close_matches(end, [layer.name for layer in network.layers], 3)
+        near = difflib.get_close_matches(end, [each.name for each in network.operations], 3)
         raise InputError(
-            f'{network.name}: no layer {end}; there are {", ".join(near) or "none of such names"}'
+            f'{network.name}: no layer or operation {end}; there are '
+            f'{", ".join(near) or "none of such names"}'
         )
     return found[0]
 

@@ -40,9 +40,10 @@ class Plan:
         temperature: of distillation.
         copy_classifier: whether the thin network, after imitation, begins distillation with the
             teacher's classifier, where shapes agree.
-        baselines: whether to train the thin network also alone and by distillation alone.
-        teacher_stages: names of the layers that end the teacher's stages; None for those named
-            'stage1.output' and so on.
+        baselines: whether to train the thin network also alone and, if it is to imitate, by
+            distillation alone.
+        teacher_stages: names of the layers or operations that end the teacher's stages; None for
+            those named 'stage1.output' and so on.
         evaluate_every: epochs between evaluations on the validation split.
         targets: wherever labels are trained on.
     """
@@ -138,7 +139,8 @@ def go_wide_then_narrow(
         recipe.narrow(build_student(seed), seed)
         if plan.baselines:
             recipe.train_alone(build_student(seed), seed)
-            recipe.distill_alone(build_student(seed), seed)
+            if plan.imitation.epochs:  # else the student is just that
+                recipe.distill_alone(build_student(seed), seed)
             recipe.train_alone_as_long(build_student(seed), seed)
     return Outcome(recipe.rows, recipe.imitated, recipe.copied_classifier, recipe.deployed())
 
@@ -202,7 +204,8 @@ def dry_run(trainer, plan, inputs, teacher, student):
         phases += recipe.tuning(student, seed)
         if plan.baselines:
             phases.append(recipe.alone(student, seed, 'alone', recipe.student_epochs))
-            phases += recipe.tuning_alone(student, seed)
+            if plan.imitation.epochs:
+                phases += recipe.tuning_alone(student, seed)
     return phases
 
 
@@ -225,7 +228,10 @@ def _ends(teacher, plan):
     """Names of the layers that end the teacher's stages; none where nothing is imitated."""
     if not plan.imitation.epochs:
         return ()
-    return plan.teacher_stages or stages.names(teacher)
+    try:
+        return plan.teacher_stages or stages.names(teacher)
+    except InputError as error:
+        raise InputError(f'{error}; name those that do by --teacher_stages') from None
 
 
 def _student_epochs(plan, stage_count):

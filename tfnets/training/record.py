@@ -28,7 +28,7 @@ def training_minutes(lines, batch_size):
         batch_size: global.
 
     Returns:
-        float; with the tracing of each start.
+        float; see `TrainingState.seconds`.
     """
     seconds, before = 0.0, 0
     for line in lines:

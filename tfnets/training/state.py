@@ -1,7 +1,7 @@
 """All that changes while a phase is trained, and where it is saved."""
 
-import collections
 import contextlib
+import time
 
 import keras
 import numpy as np
@@ -82,7 +82,7 @@ class TrainingState:
         self._modules = phase.changing.values()
         self._steps, self._batches = phase.steps, batches
         self.step = 0
-        self._calls = collections.deque(maxlen=3)  # those of this start: steps, seconds
+        self._has_traced = False
         if restore:
             checkpoints.remove_leftovers(self._folder)
             if self.checkpoints.restore():
@@ -112,24 +112,40 @@ class TrainingState:
 
     @property
     def seconds(self):
-        """Time spent training; tracing and compiling is not counted."""
+        """Time spent training; without tracing and compiling, but for a first call of one step."""
         return float(self._seconds.numpy())
+
+    def make_steps(self, iterator, count):
+        """Makes steps. The first of a start traces and compiles, and counts as long as the others.
+
+        Args:
+            iterator: over batches.
+            count: of steps.
+
+        Returns:
+            Dict of float32 arrays [count], loss and metrics of each step; the seconds that were
+            spent waiting for input; the seconds in all.
+        """
+        parts, histories = [count] if self._has_traced or count == 1 else [1, count - 1], []
+        for part in parts:
+            start = time.monotonic()
+            history, waited = self.train(iterator, tf.constant(part))
+            histories.append({name: values.numpy() for name, values in history.items()})
+        self._has_traced = True
+        # Between the parts it would change the last bits of statistics.
+        self.synchronize()
+        seconds = time.monotonic() - start
+        joined = {name: np.concatenate([one[name] for one in histories]) for name in history}
+        longer = count / parts[-1]
+        return joined, longer * float(waited), longer * seconds
 
     def advance(self, count, seconds):
         """Counts steps that were made; at the end of the phase its averages become its network."""
         self.step += count
         self._step.assign(self.step)
         self._seconds.assign_add(seconds)
-        self._leave_out_tracing(count, seconds)
         if self._average and self.step == self._steps:
             self._average.adopt()
-
-    def _leave_out_tracing(self, count, seconds):
-        """Counts the steps of the first call, which traced and compiled, as long as the next."""
-        self._calls.append((count, seconds))
-        if len(self._calls) == 2:
-            (first_count, first_seconds), _ = self._calls
-            self._seconds.assign_add(min(0.0, first_count * seconds / count - first_seconds))
 
     def averaged(self):
         """A context within which the networks hold the moving averages of their weights, if any."""
@@ -146,7 +162,8 @@ class TrainingState:
                 raise NotFinite(
                     f'{self._folder.name}: {variable.path} is not finite after step {self.step}, '
                     f'at learning rate {self.learning_rate:.3g}; the last good checkpoint is '
-                    f'{self.checkpoints.latest or "none yet"}; lower --learning_rate'
+                    f'{self.checkpoints.latest or "none yet"}; lower the learning '
+                    'rate of this phase'
                 )
         self.checkpoints.save(self.step)
 

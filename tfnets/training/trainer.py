@@ -29,7 +29,7 @@ class PhaseResult:
         name: of the phase.
         steps: that were made.
         epochs: that were made.
-        minutes: that the training took; interruptions, and tracing at each start, not counted.
+        minutes: that the training took, see `TrainingState.seconds`; interruptions not counted.
         validation: Evaluation at the end, or None.
     """
 
@@ -204,12 +204,8 @@ class Trainer:
         first = state.step
         stops = phase.evaluation_steps | self._watch.stops
         count = _next_stop(phase, first, self._steps_per_call, stops) - first
-        start = time.monotonic()
         with faults.naming_undecodable(phase.data.source):
-            history, waited = state.train(iterator, tf.constant(count))
-        state.synchronize()
-        history = {name: values.numpy() for name, values in history.items()}
-        seconds = time.monotonic() - start
+            history, waited, seconds = state.make_steps(iterator, count)
         self._check_finite(phase, state, first, history['loss'])
         state.advance(count, seconds)
         return {
@@ -217,7 +213,7 @@ class Trainer:
             'epoch': state.step / phase.data.steps_per_epoch,
             'learning_rate': state.learning_rate,
             **self._watch.numbers(phase, count, seconds),
-            'input_wait': float(waited) / seconds,
+            'input_wait': waited / seconds,
             **state.scaling,
         }
 
@@ -245,7 +241,8 @@ class Trainer:
                 raise NotFinite(
                     f'{phase.name}: the validation loss at step {state.step} is '
                     f'{validation.loss}; the last good checkpoint is '
-                    f'{state.checkpoints.latest or "none yet"}; lower --learning_rate'
+                    f'{state.checkpoints.latest or "none yet"}; lower the learning rate of '
+                    'this phase'
                 )
             # An objective without answers, as imitation, has no best of another metric.
             answers = validation.top1 is not None
@@ -266,8 +263,8 @@ class Trainer:
             raise NotFinite(
                 f'{phase.name}: the loss of step {where} is {losses[bad[0]]} at learning rate '
                 f'{state.learning_rate:.3g}; the last good checkpoint is '
-                f'{state.checkpoints.latest or "none yet"}; lower --learning_rate, or look at the '
-                'data of that step'
+                f'{state.checkpoints.latest or "none yet"}; lower the learning rate of this phase, '
+                'or look at the data of that step'
             )
 
     def _finish(self, phase, state, validation):
@@ -281,6 +278,7 @@ class Trainer:
                 'longer, or with --precision=mixed_bfloat16'
             )
         folder = self.folder(phase.name)
+        checkpoints.check_frozen(folder, phase.frozen)
         for name, module in phase.changing.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
         if checkpoints.restore_best(folder, phase.changing) is not None:
