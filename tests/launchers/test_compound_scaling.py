@@ -148,7 +148,8 @@ def test_one_trial_is_an_ordinary_run(launch, tmp_path):
     assert (again.returncode, again.stdout) == (0, done.stdout)
     scored = launch('evaluate', f'--run_dir={trial}', '--split=validation')
     assert scored.returncode == 0, scored.stderr
-    assert f'| 32 | {100 * report["validation"]["top1"]:.2f} ±' in scored.stdout
+    cells = ' '.join(scored.stdout.split())  # without the padding
+    assert f'| 32 | {100 * report["validation"]["top1"]:.2f} ±' in cells
     # The flags of the whole are in its own flags.cfg.
     assert '--trial=' not in (tmp_path / 'run' / 'flags.cfg').read_text()
     other = launch('compound_scaling', *flags, '--learning_rate=1')
