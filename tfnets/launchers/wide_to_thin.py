@@ -140,7 +140,7 @@ def _phases(pattern):
 def _changeable(values):
     """What may be added to a run: seeds, and baselines; how they train, as long as none has begun.
 
-    Without --run_dir its name depends on that.
+    Without --run_dir the folder is named by how they train.
     """
     is_fixed = not FLAGS.run_dir or any(_phases('alone*'))
     alone = [] if is_fixed else [name for name in values if name.startswith('alone_')]
