@@ -207,6 +207,20 @@ def test_a_baseline_that_would_end_in_its_warmup_is_refused(baseline, epochs):
         check(warmup=epochs, baselines=True)
 
 
+def test_the_distilled_baseline_may_have_a_learning_rate_of_its_own(inputs):
+    for own, expected in ((None, 0.05), (0.2, 0.2)):
+        settings = plan(distilled_learning_rate=own, baselines=True)
+        recipe = imitation._Recipe(
+            Trainer('.', tf.distribute.get_strategy()), inputs, settings, build_teacher()
+        )
+        student, alone = (
+            phases(build_student(0), 0) for phases in (recipe.tuning, recipe.tuning_alone)
+        )
+        assert [phase.schedule.base for phase in student] == [0.05, 0.05]
+        assert [phase.schedule.base for phase in alone] == [expected, 0.05]
+        assert [phase.epochs for phase in alone] == [4, 1]
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_imitate(inputs):
     teacher, student = build_teacher(), build_teacher()
     student.set_weights(teacher.get_weights())

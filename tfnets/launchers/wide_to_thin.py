@@ -76,7 +76,14 @@ flags.DEFINE_bool(
     False,
     'Also train the thin network alone, for as many epochs and for as many minutes as all its '
     'phases took, and by distillation alone for as many epochs. Where a run has none yet and is '
-    'named by --run_dir, --alone_... may be chosen anew.',
+    'named by --run_dir, --alone_... and --distilled_... may be chosen anew.',
+)
+flags.DEFINE_float(
+    'distilled_learning_rate',
+    None,
+    'Highest of the network that is distilled without imitation; --distillation_learning_rate by '
+    'default, which may be smaller for a network that has imitated.',
+    lower_bound=0,
 )
 flags.DEFINE_list(
     'student_seeds',
@@ -143,8 +150,8 @@ def _changeable(values):
     Without --run_dir the folder is named by how they train.
     """
     is_fixed = not FLAGS.run_dir or any(_phases('alone*'))
-    alone = [] if is_fixed else [name for name in values if name.startswith('alone_')]
-    return ('student_seeds', 'baseline', *alone)
+    theirs = [name for name in values if name.startswith(('alone_', 'distilled_'))]
+    return ('student_seeds', 'baseline', *([] if is_fixed else theirs))
 
 
 def main():
@@ -233,6 +240,7 @@ def make_plan():
         imitation=objects.course('imitation_'),
         distillation=objects.course('distillation_'),
         finetuning=objects.course('finetune_'),
+        distilled_learning_rate=FLAGS.distilled_learning_rate,
         alone=Course(0, objects.optimizer('alone_'), objects.schedule('alone_')),
         seeds=flag_values.seeds('student_seeds') or (FLAGS.seed,),
         joint=FLAGS.imitate == 'joint',

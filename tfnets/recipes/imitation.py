@@ -34,6 +34,8 @@ class Plan:
         distillation: Course of the thin network on the teacher's answers.
         finetuning: Course of the thin network on labels, after that.
         alone: Course of the thin network trained alone; its epochs are not looked at.
+        distilled_learning_rate: highest of the network that is distilled without imitation; None
+            for that of `distillation`.
         seeds: of the thin networks, each trained once for every seed; the teacher is one for all.
         joint: whether in the imitation of a stage those below it move too.
         imitation_loss: 'mse' or 'kl', see `objectives.Imitation`.
@@ -54,6 +56,7 @@ class Plan:
     distillation: Course
     finetuning: Course
     alone: Course
+    distilled_learning_rate: float | None = None
     seeds: Sequence[int] = (0,)
     joint: bool = False
     imitation_loss: str = 'mse'
@@ -333,20 +336,23 @@ class _Recipe:
 
     def tuning(self, student, seed):
         """What follows imitation: distillation and, if asked for, training on labels."""
-        epochs = self._plan.distillation.epochs
-        return self._tuning(student, seed, ('distill', 'finetune'), epochs)
+        return self._tuning(student, seed, ('distill', 'finetune'), self._plan.distillation)
 
     def tuning_alone(self, network, seed):
         """The same without imitation, of as many epochs as with it."""
-        epochs = self.student_epochs - self._plan.finetuning.epochs
-        return self._tuning(network, seed, ('distilled', 'finetune_distilled'), epochs)
+        plan = self._plan
+        schedule = plan.distillation.schedule
+        if plan.distilled_learning_rate is not None:
+            schedule = dataclasses.replace(schedule, base=plan.distilled_learning_rate)
+        epochs = self.student_epochs - plan.finetuning.epochs
+        course = dataclasses.replace(plan.distillation, epochs=epochs, schedule=schedule)
+        return self._tuning(network, seed, ('distilled', 'finetune_distilled'), course)
 
-    def _tuning(self, network, seed, names, distillation_epochs):
+    def _tuning(self, network, seed, names, distilling):
         plan = self._plan
         distillation, finetuning = (f'{name}.seed{seed}' for name in names)
         objective = Distillation(network, self._teacher, plan.temperature)
-        course = dataclasses.replace(plan.distillation, epochs=distillation_epochs)
-        phases = [self._phase(distillation, seed, objective, course, {'teacher': FROZEN})]
+        phases = [self._phase(distillation, seed, objective, distilling, {'teacher': FROZEN})]
         if plan.finetuning.epochs:
             objective, course = self._classification(network), plan.finetuning
             phases.append(self._phase(finetuning, seed, objective, course, start_from=distillation))
