@@ -3,10 +3,10 @@
 import json
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -261,15 +261,15 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
 def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
     (tmp_path / 'empty').mkdir()
     flags = [flag.format(empty=tmp_path / 'empty') for flag in flags]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    start = time.monotonic()
     refused = launch('fixres', f'--run_dir={tmp_path}/run', *flags)
     assert refused.returncode == 2, refused.stderr
     assert text in refused.stderr
     assert refused.stderr.startswith('error: ')
     assert refused.stderr.count('\n') == 1
     assert not (tmp_path / 'run').exists()
-    # At once: of a core's time, for tests run side by side.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 30
+    # Five seconds on an idle machine; tests run side by side.
+    assert time.monotonic() - start < 30
 
 
 def test_a_flagfile_line_without_dashes_is_refused(launch, tmp_path):

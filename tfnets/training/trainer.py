@@ -7,7 +7,6 @@ import pathlib
 import time
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from tfnets.data import faults, pipeline
@@ -327,12 +326,7 @@ class Trainer:
         state = TrainingState(phase, self.folder, self.strategy, self._xla, restore=False)
         iterator = iter(dataset or self._training_data(phase, 0))
 
-        def advance(count):
-            history, _ = state.train(iterator, tf.constant(count))
-            state.synchronize()
-            return history['loss'].numpy()
-
-        return advance
+        return lambda count: state.make_steps(iterator, count)[0]['loss']
 
     # ---------------------------------------------------------------------------- evaluation
 
