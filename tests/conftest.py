@@ -8,6 +8,7 @@ import sys
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -17,6 +18,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / 'helpers'))
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Networks have the same weights whenever, and beside whatever, a test runs."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope='session')

@@ -34,9 +34,8 @@ def launch():
     def run(name, *flags, **settings):
         command = [sys.executable, '-m', f'tfnets.launchers.{name}', *flags]
         environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': ''}
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=environment, **settings
-        )
+        settings = {'timeout': 600, **settings}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, **settings)
 
     return run
 

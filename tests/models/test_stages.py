@@ -132,6 +132,7 @@ def test_a_stage_may_end_in_an_operation():
     model = keras.Model(pixels, keras.layers.Dense(2)(x + pixels))
     (end,) = [operation.name for operation in model.operations if 'add' in operation.name]
     assert stages.output(model, end).shape == (None, 4, 4, 3)
+    assert stages.readers(model, end) == [model.layers[-1]]
     with pytest.raises(InputError, match=f'no layer or operation {end}x; there are {end}'):
         stages.output(model, f'{end}x')
 

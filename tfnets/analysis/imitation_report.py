@@ -221,7 +221,7 @@ def draw_accuracies(axes, lines, rows):
     colors = {arm: f'C{number}' for number, arm in enumerate(('student', *_BASELINES))}
     for arm, color in colors.items():
         curves = [_accuracy(lines, row) for row in rows if row.arm == arm]
-        if any(curves):
+        if curves and all(curves):
             training_curves.draw_accuracies(axes, curves, _TITLES[arm], color)
     teacher = _accuracy(lines, _first(rows, 'teacher'))
     if teacher:

@@ -103,7 +103,8 @@ def check():
         if FLAGS[flag].value and not FLAGS.models:
             raise InputError(f'--{flag}: compares networks; name them by --models')
     for flag in () if FLAGS.models or FLAGS.input_only else _ONLY_OURS:
-        if FLAGS[flag].value:
+        is_kerass = flag == 'weight_decay' and FLAGS.optimizer == 'adamw'
+        if FLAGS[flag].value and not is_kerass:
             raise InputError(
                 f'--{flag}={FLAGS[flag].value}: of what is measured in turns our loop alone would '
                 'do so; leave it out'
@@ -173,6 +174,7 @@ def compare_networks():
         for row, line in _compared({speed.name: speed for speed in speeds}, costs, batch):
             rows.append(row)
             lines.append(line)
+            logging.info('%s, %s, batch %d: %s images/s', *line[:2], batch, line[5])
     print(markdown.table(lines))
     if FLAGS.by_stage:
         print(_table_of_stages(folded or built, pixels))

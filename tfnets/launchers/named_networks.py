@@ -28,10 +28,12 @@ class NamedNetwork:
     name: str
     options: dict
 
-    def build(self, num_classes, **weights):
+    def build(self, num_classes, weights=None, new_head=False):
         """Builds it; see `registry.build`."""
         try:
-            return registry.build(self.name, num_classes, **weights, **self.options)
+            return registry.build(
+                self.name, num_classes, weights=weights, new_head=new_head, **self.options
+            )
         except InputError as error:
             reason = str(error).removeprefix(f'--model={self.name}: ')
             raise InputError(f'{self.label}: {reason}') from None

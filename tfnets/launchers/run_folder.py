@@ -13,6 +13,7 @@ import time
 from absl import flags, logging
 
 from tfnets import __version__
+from tfnets.data import presets
 from tfnets.errors import InputError
 from tfnets.files import copy, read_json, write_json, write_text
 from tfnets.launchers import common_flags
@@ -244,9 +245,13 @@ def as_text(values):
 
 
 def _identity(flags, changeable=()):
-    """The flags that make a run what it is."""
+    """The flags that make a run what it is; a preprocessing's name is the line it stands for."""
     changeable = {*common_flags.CHANGEABLE, *changeable}
-    return {k: v for k, v in flags.items() if k not in changeable}
+    return {
+        name: presets.expand(value) if name.endswith('preprocessing') else value
+        for name, value in flags.items()
+        if name not in changeable
+    }
 
 
 def _text(value):

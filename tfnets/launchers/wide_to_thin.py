@@ -75,8 +75,8 @@ flags.DEFINE_bool(
     'baseline',
     False,
     'Also train the thin network alone, for as many epochs and for as many minutes as all its '
-    'phases took, and by distillation alone for as many epochs. Where a run has none yet and is '
-    'named by --run_dir, --alone_... and --distilled_... may be chosen anew.',
+    'phases took and, if it is to imitate, by distillation alone for as many epochs. Where a run '
+    'has none yet and is named by --run_dir, --alone_... and --distilled_... may be chosen anew.',
 )
 flags.DEFINE_float(
     'distilled_learning_rate',
@@ -111,7 +111,12 @@ def check():
     named_networks.parse('teacher', FLAGS.teacher)
     _check_teacher_weights()
     flag_values.seeds('student_seeds')
-    for prefix in ('distillation_', 'alone_') if FLAGS.baseline else ():
+    if FLAGS.distilled_learning_rate is not None and not FLAGS.imitation_epochs:
+        raise InputError(
+            '--distilled_learning_rate: of what is distilled without imitation, as with '
+            '--imitation_epochs=0 the student itself; leave it out'
+        )
+    for prefix in _baselines():
         checks.any_length('baseline', prefix)
     stretches = (FLAGS.imitation_epochs, FLAGS.distillation_epochs, FLAGS.finetune_epochs)
     if not any(stretches):
@@ -119,6 +124,13 @@ def check():
             '--imitation_epochs, --distillation_epochs, --finetune_epochs: all are 0, so that the '
             'thin network is not trained'
         )
+
+
+def _baselines():
+    """Prefixes of the flags by which the baselines are trained that are asked for."""
+    if not FLAGS.baseline:
+        return ()
+    return ('distillation_', 'alone_') if FLAGS.imitation_epochs else ('alone_',)
 
 
 def _check_teacher_weights():
@@ -144,13 +156,13 @@ def _phases(pattern):
     return pathlib.Path(FLAGS.run_dir).glob(f'phases/{pattern}') if FLAGS.run_dir else ()
 
 
-def _changeable(values):
+def _changeable():
     """What may be added to a run: seeds, and baselines; how they train, as long as none has begun.
 
     Without --run_dir the folder is named by how they train.
     """
     is_fixed = not FLAGS.run_dir or any(_phases('alone*'))
-    theirs = [name for name in values if name.startswith(('alone_', 'distilled_'))]
+    theirs = [name for name in FLAGS if name.startswith(('alone_', 'distilled_'))]
     return ('student_seeds', 'baseline', *([] if is_fixed else theirs))
 
 
@@ -161,9 +173,11 @@ def main():
     from tfnets.recipes import imitation
 
     values = common_flags.resolved()
-    folder = run_folder.locate('wide_to_thin', values, _changeable(values))
+    folder = run_folder.locate('wide_to_thin', values, _changeable())
     plan = _with_those_before(folder, make_plan())
-    values |= {'student_seeds': plan.seeds, 'baseline': plan.baselines}
+    values['baseline'] = plan.baselines
+    if plan.seeds != (FLAGS.seed,):  # which is the default
+        values['student_seeds'] = plan.seeds
     if _has_all(folder, plan) and run_folder.show_finished(folder):
         return
     opened = splits.open_all()

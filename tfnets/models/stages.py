@@ -47,15 +47,7 @@ def output(network, end):
     Raises:
         InputError: if there is none of that name.
     """
-    # Layers are not all: a sum that is written as `x + y` is an operation.
-    found = [operation.output for operation in network.operations if operation.name == end]
-    if not found:
-        near = difflib.get_close_matches(end, [each.name for each in network.operations], 3)
-        raise InputError(
-            f'{network.name}: no layer or operation {end}; there are '
-            f'{", ".join(near) or "none of such names"}'
-        )
-    return found[0]
+    return _operation(network, end).output
 
 
 def cut(network):
@@ -81,7 +73,7 @@ def readers(network, end):
 
     Args:
         network: functional keras.Model.
-        end: name of the layer that ends the stage.
+        end: name of the layer or operation that ends the stage.
 
     Returns:
         List of Conv2D and Dense layers: all that read the stage's output, padding and averaging
@@ -90,7 +82,7 @@ def readers(network, end):
     Raises:
         InputError: if anything else reads it, for which no merge is exact; it is named.
     """
-    found, waiting = [], [network.get_layer(end)]
+    found, waiting = [], [_operation(network, end)]
     while waiting:
         layer = waiting.pop()
         for reader in _consumers(network, layer):
@@ -117,6 +109,18 @@ def merge(matrix, layer):
     kernel = layer.kernel.numpy().astype(np.float64)
     merged = np.einsum('ac,...co->...ao', np.asarray(matrix, np.float64), kernel)
     layer.kernel.assign(merged.astype(np.float32))
+
+
+def _operation(network, name):
+    # Layers are not all: a sum that is written as `x + y` is an operation.
+    found = {operation.name: operation for operation in network.operations}
+    if name not in found:
+        near = difflib.get_close_matches(name, found, 3)
+        raise InputError(
+            f'{network.name}: no layer or operation {name}; there are '
+            f'{", ".join(near) or "none of such names"}'
+        )
+    return found[name]
 
 
 def _is_linear(layer):
@@ -231,7 +235,7 @@ def copy_classifier(teacher, model, student, end):
         teacher: keras.Model.
         model: the bridged network.
         student: whose layers it shares.
-        end: name of the layer that ends the teacher's last stage.
+        end: name of the layer or operation that ends the teacher's last stage.
 
     Returns:
         Whether it was copied.

@@ -131,13 +131,22 @@ class TrainingState:
             start = time.monotonic()
             history, waited = self.train(iterator, tf.constant(part))
             histories.append({name: values.numpy() for name, values in history.items()})
-        self._has_traced = True
-        # Between the parts it would change the last bits of statistics.
-        self.synchronize()
-        seconds = time.monotonic() - start
+            seconds = time.monotonic() - start
         joined = {name: np.concatenate([one[name] for one in histories]) for name in history}
         longer = count / parts[-1]
-        return joined, longer * float(waited), longer * seconds
+        synchronizing = self._synchronize()
+        self._has_traced = True
+        return joined, longer * float(waited), longer * seconds + synchronizing
+
+    def _synchronize(self):
+        """Makes the replicas' statistics one, behind all steps: between them it would change bits.
+
+        Returns:
+            The seconds that it took; 0 where it had to be traced.
+        """
+        start = time.monotonic()
+        self.synchronize()
+        return time.monotonic() - start if self._has_traced else 0.0
 
     def advance(self, count, seconds):
         """Counts steps that were made; at the end of the phase its averages become its network."""

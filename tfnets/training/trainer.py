@@ -187,6 +187,7 @@ class Trainer:
                 leaving = asked or stop <= state.step < phase.steps
                 if due or leaving or state.step == phase.steps:
                     log.flush()
+                    checkpoints.check_frozen(self.folder(phase.name), phase.frozen)
                     state.save()
                     saved, saved_step = time.monotonic(), state.step
             if leaving:
@@ -277,7 +278,6 @@ class Trainer:
                 'longer, or with --precision=mixed_bfloat16'
             )
         folder = self.folder(phase.name)
-        checkpoints.check_frozen(folder, phase.frozen)
         for name, module in phase.changing.items():
             checkpoints.save_model(module, folder / f'{name}.keras')
         if checkpoints.restore_best(folder, phase.changing) is not None:
@@ -325,8 +325,7 @@ class Trainer:
         """
         state = TrainingState(phase, self.folder, self.strategy, self._xla, restore=False)
         iterator = iter(dataset or self._training_data(phase, 0))
-
-        return lambda count: state.make_steps(iterator, count)[0]['loss']
+        return lambda count: state.make_steps(iterator, count)
 
     # ---------------------------------------------------------------------------- evaluation
 
