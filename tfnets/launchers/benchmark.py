@@ -103,8 +103,8 @@ def check():
         if FLAGS[flag].value and not FLAGS.models:
             raise InputError(f'--{flag}: compares networks; name them by --models')
     for flag in () if FLAGS.models or FLAGS.input_only else _ONLY_OURS:
-        is_kerass = flag == 'weight_decay' and FLAGS.optimizer == 'adamw'
-        if FLAGS[flag].value and not is_kerass:
+        is_decoupled = flag == 'weight_decay' and FLAGS.optimizer == 'adamw'
+        if FLAGS[flag].value and not is_decoupled:
             raise InputError(
                 f'--{flag}={FLAGS[flag].value}: of what is measured in turns our loop alone would '
                 'do so; leave it out'
