@@ -37,6 +37,7 @@ def test_a_run_without_a_test_gets_it_later(launch, flags):
     assert launch('classification', *flags, '--notest').stdout == tested.stdout
 
 
+@pytest.mark.slow
 def test_a_profile_and_the_share_of_the_peak(launch, flags, tmp_path):
     watch = ['--profile=3:2', '--peak_tflops=measured', f'--run_dir={tmp_path}/run', '--notest']
     done = launch('classification', *flags[:-1], *watch)

@@ -121,6 +121,7 @@ def test_without_bases_a_dry_run_begins_with_the_search(launch, tmp_path):
     assert 'search: 6 trials' in done.stdout and 'compare:' not in done.stdout
 
 
+@pytest.mark.slow
 def test_one_trial_is_an_ordinary_run(launch, tmp_path):
     flags = [*TINY, '--mode=compare', f'--run_dir={tmp_path}/run', '--seeds=3,4', '--trial=5']
     flags.append(f'--log_file={tmp_path}/log.txt')

@@ -51,6 +51,7 @@ def validations(folder):
     return {line['step']: line['loss'] for line in lines if line['split'] == 'validation'}
 
 
+@pytest.mark.slow
 def test_it_is_left_behind_that_validation_and_goes_on(tmp_path, run):
     whole, weights = run(tmp_path / 'whole')
     every = list(validations(tmp_path / 'whole'))

@@ -404,6 +404,7 @@ def test_compiled_steps_give_the_same_losses(tmp_path, source):
     assert plain == pytest.approx(compiled, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_devices_resume_to_the_bit(tmp_path, monkeypatch, source, two_devices):
     """Local batch norm: each replica's moving statistics, too, have to go on as they were."""
 
