@@ -136,7 +136,7 @@ def test_one_that_waits_for_the_others_can_be_asked_to_end(tmp_path):
     time.sleep(8)
     assert alone.poll() is None
     alone.send_signal(signal.SIGTERM)
-    ((code, _, said),) = end([alone], seconds=60)
+    ((code, _, said),) = end([alone], seconds=20)
     assert code == 75
     assert 'ended as asked' in said
 
@@ -159,7 +159,7 @@ def test_one_that_is_killed_ends_the_other_in_time(victim, together, tmp_path):
     processes = start(lambda _: [*flags, '--epochs=3'])
     wait_for_steps(tmp_path / 'run', processes)
     processes[victim].kill()
-    code, _, said = end(processes, seconds=120)[1 - victim]
+    code, _, said = end(processes, seconds=60)[1 - victim]
     assert code == 76
     assert 'another process has ended, or cannot be reached; start all' in said
     assert [code for code, *_ in end(start(lambda _: flags))] == [0, 0]

@@ -47,7 +47,7 @@ TINY = [
     ],
 )
 def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expected):
-    done = launch('compound_scaling', *flags, '--dry_run', f'--run_dir={tmp_path}/run', timeout=60)
+    done = launch('compound_scaling', *flags, '--dry_run', f'--run_dir={tmp_path}/run', timeout=10)
     assert done.returncode == 0, done.stderr
     for text in [*(f'| phi = {phi} |' for phi in range(8)), *expected]:
         assert text in done.stdout
@@ -104,7 +104,7 @@ def test_a_dry_run_prints_what_it_costs_in_seconds(launch, tmp_path, flags, expe
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(launch, tmp_path, flags, text):
-    refused = launch('compound_scaling', f'--run_dir={tmp_path}/run', *flags, timeout=60)
+    refused = launch('compound_scaling', f'--run_dir={tmp_path}/run', *flags, timeout=10)
     assert refused.returncode == 2, refused.stderr
     assert text in refused.stderr
     assert refused.stderr.startswith('error: ')

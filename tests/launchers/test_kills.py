@@ -81,13 +81,11 @@ def test_twenty_kills_change_nothing(tmp_path, start):
             while process.poll() is None and progress(killed) == seen:
                 time.sleep(0.02)
             time.sleep(rng.uniform(0, whole / 100))
-        if process.poll() is not None:  # it is faster than the undisturbed one was
-            break
+        assert process.poll() is None, 'the run ended before it could be killed often enough'
         process.send_signal(signal.SIGKILL)
         process.wait()
         stages.add(ended_phases(killed))
     assert start(killed).wait() == 0
-    assert kill >= 10, 'the run ended before it could be killed often enough'
     assert len(stages) >= 2, 'all kills fell into one phase'
 
     for phase in ('train', 'finetune_all', 'control_all'):

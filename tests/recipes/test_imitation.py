@@ -324,7 +324,8 @@ def test_the_baselines_get_as_many_epochs_and_as_many_minutes(tmp_path, inputs):
         assert student.epochs == alone.epochs == distilled.epochs == 5
         assert distilled.phases == [f'distilled.seed{seed}', f'finetune_distilled.seed{seed}']
         as_many = alone.epochs * student.minutes / alone.minutes
-        assert as_long.epochs == pytest.approx(as_many, abs=0.34)  # to a step
+        # In whole steps, of which an epoch has three, of a number of two digits.
+        assert -0.01 < as_long.epochs - as_many < 1 / 3 + 0.01
         assert student.minutes == pytest.approx(
             sum(Trainer(tmp_path, None).result(name).minutes for name in student.phases)
         )

@@ -466,6 +466,7 @@ def test_nothing_is_saved_that_a_changed_frozen_network_taught(tmp_path, monkeyp
     monkeypatch.setattr(Trainer, '_advance', meddling)
     with pytest.raises(InputError, match='the teacher is not the one that this phase began with'):
         new_trainer(tmp_path).run(distilled)
+    assert new_trainer(tmp_path).result('train') is None
     assert not list((tmp_path / 'phases/train').glob('checkpoints/*'))
 
 
